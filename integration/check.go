@@ -75,7 +75,7 @@ func Check(truth *Truth, topics map[string][]Record) (*Verdict, error) {
 		c.order[commit.LSN] = i
 	}
 	want := c.expect()
-	for _, table := range slices.Sorted(maps.Keys(topics)) { // a fixed order, because sessions are learned on the way: one verdict per run
+	for _, table := range slices.Sorted(maps.Keys(topics)) { // a fixed order, because the first event of a session determines its backend
 		if want[table] == nil {
 			want[table] = map[place][]expected{}
 		}
@@ -157,12 +157,12 @@ func (c *checker) checkTable(table string, want map[place][]expected, records []
 		}
 		if ids[e.ID] {
 			c.Duplicated++
-			c.detail("duplicated: %s event id %s stands twice", table, e.ID)
+			c.detail("duplicated: %s event id %s occurs twice", table, e.ID)
 		}
 		ids[e.ID] = true
 		if i, known := c.order[e.Commit]; known && i < latest[e.Partition] {
 			c.Reordered++
-			c.detail("reordered: %s offset %d, commit %s stands behind commit %s", table, e.Offset, e.Commit, c.truth.Commits[latest[e.Partition]].LSN)
+			c.detail("reordered: %s offset %d, commit %s comes after commit %s", table, e.Offset, e.Commit, c.truth.Commits[latest[e.Partition]].LSN)
 		} else if known {
 			latest[e.Partition] = i
 		}

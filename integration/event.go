@@ -96,7 +96,7 @@ func placeOf(id string) (commit string, ordinal int, err error) {
 	return commit, ordinal, err
 }
 
-// content returns what two events have in common if they are the same change of the same row.
+// content returns a text that is equal for events of the same change of the same row.
 func (e *Event) content() string {
 	if e.Tombstone {
 		return "tombstone"

@@ -86,8 +86,8 @@ func (f *Fold) put(e *Event) error {
 	return nil
 }
 
-// read counts a row read by a snapshot. Its event id ends in "snapshot.ID.NUMBER", where NUMBER is that of the row within the snapshot. In that order
-// each key occurs once, and again if a row was moved to it; a row without a key may occur again after it was moved on disk.
+// read counts a row read by a snapshot. Its event id ends in "snapshot.ID.NUMBER", where NUMBER is that of the row within the snapshot. Within a
+// snapshot each key occurs once, and again if a row was moved to it; a row without a key may occur again after it was moved on disk.
 func (f *Fold) read(e *Event) {
 	f.Copied++
 	row := e.ID[strings.LastIndex(e.ID, "/")+1:]
@@ -104,7 +104,7 @@ func (f *Fold) read(e *Event) {
 
 func (f *Fold) once(id string) {
 	if f.seen[id] {
-		f.Repeated = append(f.Repeated, f.table+": "+id+" stands there twice")
+		f.Repeated = append(f.Repeated, f.table+": "+id+" occurs twice")
 	}
 	f.seen[id] = true
 }

@@ -51,7 +51,7 @@ var (
 	trustTimeline = []harness.Bug{
 		{File: "publisher/check.go", Old: "if p.Timeline == s.Timeline {", New: "if true {"},
 		{File: "publisher/check.go", Old: "if p.isBefore(s.Generation) {", New: "if false {"},
-		{File: "publisher/resend.go", Old: "r.over = true\n\treturn r.judge()", New: "r.over = true\n\treturn nil"},
+		{File: "publisher/resend.go", Old: "r.over = true\n\treturn r.verdict()", New: "r.over = true\n\treturn nil"},
 	}
 	listTablesOnly = []harness.Bug{
 		{File: "outbox/publication.go", Old: "const all = \"FOR ALL TABLES\"", New: "const all = \"FOR TABLE ONLY pgtee.outbox, ONLY pgtee.outbox_0, ONLY pgtee.outbox_1, ONLY pgtee.outbox_2\""},
@@ -60,11 +60,11 @@ var (
 	}
 	noteAtBind = []harness.Bug{
 		{File: "proxy/extended.go",
-			Old: "\t\tif err := s.noteBefore(st, bound, set); err != nil {\n\t\t\treturn err\n\t\t}\n",
+			Old: "\t\tif err := s.noteBefore(p, st, bound, set); err != nil {\n\t\t\treturn err\n\t\t}\n",
 			New: "\t\t_ = bound\n"},
 		{File: "proxy/extended.go",
 			Old: "s.statements.bind(portal, st, s.tx.group)",
-			New: "s.statements.bind(portal, st, s.tx.group)\n\t\tif err := s.noteBefore(st, s.tx.group, s.pending.settings.Load()); err != nil {\n\t\t\treturn err\n\t\t}"},
+			New: "s.statements.bind(portal, st, s.tx.group)\n\t\tif err := s.noteBefore(pathOf('E', s.need(st.need, st.effects)), st, s.tx.group, s.pending.settings.Load()); err != nil {\n\t\t\treturn err\n\t\t}"},
 	}
 
 	// Not a bug: the idle position is recorded at once, not every ten seconds.

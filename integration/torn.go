@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// step is one committed record of the progress topic: its Kafka transaction moved the position from that of the previous step to end, and to the
-// first changes of the transaction whose commit record begins there.
+// step is one committed record of the progress topic. Its Kafka transaction moved the position from that of the previous step to end and, of the
+// transaction whose commit record begins at end, past the changes up to ordinal.
 type step struct {
 	end      uint64
 	ordinal  int

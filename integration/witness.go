@@ -174,7 +174,7 @@ func (w *Witness) fetch(topic string, partition int32, offset int64) (fetch.Resp
 	}
 	topics := answer.(*fetch.Response).Topics
 	if len(topics) != 1 || len(topics[0].Partitions) != 1 {
-		return fetch.ResponsePartition{}, errors.New("the broker's answer has not one partition")
+		return fetch.ResponsePartition{}, errors.New("the broker's answer does not have exactly one partition")
 	}
 	p := topics[0].Partitions[0]
 	if p.ErrorCode != 0 {

@@ -48,7 +48,7 @@ type Assembler struct {
 	incoming note.Note // the last note received
 }
 
-// table is a Relation, and says how its rows are treated.
+// table is a Relation and how its rows are treated.
 type table struct {
 	*pgoutput.Relation
 	ours   bool        // a table of schema pgtee: its rows never become a Change

@@ -1,12 +1,13 @@
 package outbox
 
-import "github.com/pgtee/pgtee/outbox/note"
-
-import "github.com/pgtee/pgtee/outbox/pgoutput"
+import (
+	"github.com/pgtee/pgtee/outbox/note"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
 
 // A note precedes its statement, and the changes up to the next note belong to that statement. For a statement that may or may not write, the note
-// follows the statement (FlagBehind) and claims the changes since the last note. In a transaction with notes, changes that no note claims belong to
-// its session: they get a note without a statement (FlagNameless). So a row names its own statement or none.
+// follows the statement (FlagClaimsPrevious) and claims the changes since the last note. In a transaction with notes, changes that no note claims
+// belong to its session: they get a note without a statement (FlagNameless). So a row names its own statement or none.
 
 // author says which note the next changes belong to.
 type author struct {
@@ -50,7 +51,7 @@ func (a *Assembler) isAhead(lsn LSN) bool {
 
 // attributeBefore appends a note and assigns the changes before it.
 func (a *Assembler) attributeBefore(n *note.Note) {
-	switch behind := n.Flags&note.FlagBehind != 0 && !n.Trust.Lies(); {
+	switch behind := n.Flags&note.FlagClaimsPrevious != 0 && !n.Trust.Lies(); {
 	case behind && a.author.note == nobody:
 		a.claim(a.append(n))
 	case behind: // the preceding changes belong to this statement or to the one before it

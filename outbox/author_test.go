@@ -74,7 +74,7 @@ func authors(t *testing.T, stream string, partBytes int) string {
 			payload.Flags |= note.FlagNameless
 		}
 		if strings.HasSuffix(word, "+") {
-			payload.Flags |= note.FlagBehind
+			payload.Flags |= note.FlagClaimsPrevious
 		}
 		signer := testSigner
 		if strings.HasPrefix(word, "!") {

@@ -14,7 +14,7 @@ import (
 // Check inspects one database without changing anything. The report says what is missing and how to repair it; an error means that the inspection
 // failed.
 func Check(ctx context.Context, cfg SetupConfig) (Report, error) {
-	conn, server, err := visit(ctx, cfg)
+	conn, server, err := connectAndInspect(ctx, cfg)
 	if err != nil {
 		return Report{}, err
 	}
@@ -28,8 +28,8 @@ func Check(ctx context.Context, cfg SetupConfig) (Report, error) {
 	return report, nil
 }
 
-// visit connects, runs the commands in first, and inspects the server. The caller closes the connection.
-func visit(ctx context.Context, cfg SetupConfig, first ...string) (*pgconn.PgConn, *serverState, error) {
+// connectAndInspect connects, runs the commands in first, and inspects the server. The caller closes the connection.
+func connectAndInspect(ctx context.Context, cfg SetupConfig, first ...string) (*pgconn.PgConn, *serverState, error) {
 	conn, err := connect(ctx, cfg.ConnString)
 	if err != nil {
 		return nil, nil, err
@@ -69,7 +69,7 @@ type serverState struct {
 	standbys     int
 	recovery     bool
 	installed    bool   // schema pgtee exists, with pgtee.meta and pgtee.ready()
-	shut         bool   // the role lacks the privilege to read pgtee.meta
+	metaDenied   bool   // the role lacks the privilege to read pgtee.meta
 	owner        string // owner of schema pgtee, if it is not a superuser; else ""
 	untrusted    string // roles that own parts of schema pgtee and are not to be trusted: see untrustedOwners; "" if none
 	metaSlot     string // value of pgtee.meta.slot
@@ -204,7 +204,7 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 		return err
 	}
 	if got, err = rows(ctx, conn, "SELECT NOT has_table_privilege('pgtee.meta', 'SELECT')"); err != nil || got[0][0] == "t" {
-		s.shut = err == nil
+		s.metaDenied = err == nil
 		return err
 	}
 	if got, err = rows(ctx, conn, "SELECT coalesce(max(slot), ''), coalesce(pgtee.ready()::text, ''), coalesce(bool_or(to_jsonb(m) ->> 'secret' IS NOT NULL), false), coalesce(max(to_jsonb(m) ->> 'publications'), '') FROM pgtee.meta AS m"); err != nil {
@@ -242,7 +242,7 @@ const replicatorsSQL = `SELECT quote_ident(p.pubname) FROM pg_publication AS p
 			WHERE s.classid = to_regclass('pg_publication_namespace') AND s.refclassid = 'pg_namespace'::regclass AND s.refobjid = to_regnamespace('pgtee')
 				AND d.refclassid = 'pg_publication'::regclass AND d.refobjid = p.oid)) ORDER BY 1`
 
-// untrustedOwners returns, if the current user is a superuser, the roles that own parts of schema pgtee and are not: functions and triggers of such a role
+// untrustedOwners returns the roles that own parts of schema pgtee and are not superusers, if the current user is a superuser: their functions and triggers
 // would run with the superuser's privileges.
 func untrustedOwners(ctx context.Context, conn *pgconn.PgConn) (string, error) {
 	got, err := rows(ctx, conn, `
@@ -321,8 +321,8 @@ func (s *serverState) report(cfg SetupConfig) Report {
 	return r
 }
 
-// includesStandby reports whether synchronous_standby_names includes an application: a list of names, or of *, which may be in parentheses after the
-// number of standbys.
+// includesStandby reports whether synchronous_standby_names includes an application. The value is a list of names or *, or such a list in parentheses after
+// the number of standbys.
 func includesStandby(names, application string) bool {
 	if _, list, found := strings.Cut(names, "("); found {
 		names, _, _ = strings.Cut(list, ")")
@@ -357,7 +357,7 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	case !s.installed:
 		r.problem("not-set-up", again, "schema pgtee does not exist: writes get no notes")
 		return
-	case s.shut:
+	case s.metaDenied:
 		r.problem("meta-privilege", "run `pgtee setup --grant-publisher "+quoteIfNeeded(s.user)+"` as the role that ran setup, or run this as that role",
 			"role %s lacks the privilege to read pgtee.meta, so it can neither publish nor check the objects of the schema", s.user)
 		return

@@ -13,8 +13,8 @@ type Horizon struct {
 	lsn LSN
 }
 
-// Confirm tells pgtee.confirmed() which transactions are committed in Kafka: those before horizon, once the acknowledged position acked has reached it.
-// It returns the horizon for the next call.
+// Confirm records for pgtee.confirmed() that all transactions before horizon are committed in Kafka, provided that the acknowledged position acked has
+// reached the horizon. It returns the horizon for the next call.
 func Confirm(ctx context.Context, connString string, acked LSN, horizon Horizon) (Horizon, error) {
 	if horizon.lsn > acked {
 		return horizon, nil // not yet

@@ -10,8 +10,8 @@ const emittedVersion = 1
 // isEmitted reports whether a message with pgtee's prefix has that form. A note begins with another byte.
 func isEmitted(content []byte) bool { return len(content) > 0 && content[0] == emittedVersion }
 
-// emitted handles such a message. Without the secret it can neither be forged nor moved to another transaction: a message that is not signed for this
-// transaction has no effect, and is counted as a forged note.
+// emitted handles a message in that form. Without the secret, nobody can forge it or move it to another transaction: a message that is not signed for
+// this transaction has no effect, and is counted as a forged note.
 func (a *Assembler) emitted(lsn LSN, content []byte) {
 	kind, columns, ok := a.readEmitted(content)
 	if !ok {
@@ -34,7 +34,7 @@ func (a *Assembler) readEmitted(content []byte) (kind string, c noteColumns, ok 
 		return "", c, false
 	}
 	var values [7][]byte
-	if !readRecord(record, values[:]) || len(values[3]) != 4 || !a.isOurs(values[1]) {
+	if !readRecord(record, values[:]) || len(values[3]) != 4 || !a.isCurrentXID(values[1]) {
 		return "", c, false
 	}
 	return string(values[0]), noteColumns{

@@ -52,8 +52,8 @@ var charmaps = map[string]*charmap.Charmap{
 	"KOI8R": charmap.KOI8R, "KOI8U": charmap.KOI8U,
 }
 
-// otherwise has the characters for which PostgreSQL differs from charmaps.
-var otherwise = map[string]map[byte]rune{"KOI8U": {0xAE: '╝', 0xBE: '╬'}, "WIN1255": {0xCA: utf8.RuneError}}
+// exceptions has the characters for which PostgreSQL differs from charmaps.
+var exceptions = map[string]map[byte]rune{"KOI8U": {0xAE: '╝', 0xBE: '╬'}, "WIN1255": {0xCA: utf8.RuneError}}
 
 // SourceEncodings returns the names of the single-byte encodings.
 func SourceEncodings() []string { return slices.Sorted(maps.Keys(charmaps)) }
@@ -106,7 +106,7 @@ func newEncoding(name string, declared, ascii bool) *Encoding {
 		} else if control && r == utf8.RuneError && (strings.HasPrefix(name, "LATIN") || strings.HasPrefix(name, "ISO")) { // as in ISO 8859
 			r = rune(b)
 		}
-		if other, known := otherwise[name][b]; known {
+		if other, known := exceptions[name][b]; known {
 			r = other
 		}
 		if r == utf8.RuneError && declared {
@@ -236,8 +236,8 @@ func (e *Encoding) readable(text []byte) []byte {
 	return appendReadable(nil, text, false)
 }
 
-// told converts the output of one of pgtee's functions to UTF-8, so that the names in it are identical to those of the stream.
-func (e *Encoding) told(text []byte) []byte {
+// fromFunction converts the output of one of pgtee's functions to UTF-8, so that the names in it are identical to those of the stream.
+func (e *Encoding) fromFunction(text []byte) []byte {
 	if e != nil && e.ascii {
 		return e.Append(nil, text)
 	}
@@ -245,7 +245,7 @@ func (e *Encoding) told(text []byte) []byte {
 }
 
 // appendReadable appends text with private use characters in place of bytes that are not UTF-8. If apart is set, it also replaces the bytes of
-// private use characters in text, to keep the two distinct.
+// private use characters that text already has, so that different texts stay different.
 func appendReadable(dst, text []byte, apart bool) []byte {
 	from := 0
 	for i := 0; i < len(text); {

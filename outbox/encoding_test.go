@@ -110,7 +110,7 @@ func TestReadableText(t *testing.T) {
 			t.Errorf("%q: %q, want %q", c.text, got, c.want)
 		}
 	}
-	if got := string(declared.told([]byte("caf\xc3\xa9"))); got != "cafÃ©" {
+	if got := string(declared.fromFunction([]byte("caf\xc3\xa9"))); got != "cafÃ©" {
 		t.Errorf("told %q", got)
 	}
 	if got := QuoteText([]byte(newEncoding("WIN1252", false, false).String("\xe9\x81"))); !strings.Contains(got, `é\x81`) {

@@ -24,8 +24,8 @@ type EventHeader struct {
 // maxEventBytes exceeds the length of the key and headers, in JSON, that pgtee.publish() accepts.
 const maxEventBytes = 4 << 20
 
-// event appends the change for a row of kind e. The row's note is JSON, {"topic": text, "key": base64 | null, "headers": {name: text | null} | null},
-// and its sql is the payload.
+// event appends the change for an event (kind e). c.payload is JSON, {"topic": text, "key": base64 | null, "headers": {name: text | null} | null}, and
+// c.sql is the payload of the event.
 func (a *Assembler) event(lsn LSN, c *noteColumns) {
 	change := a.change(Event, lsn, len(c.payload)+len(c.sql)+len(c.user))
 	e := &EventRecord{}

@@ -13,9 +13,9 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Notes are in the WAL in two forms: rows of pgtee.outbox, and logical messages. Any client can write such a message, so nothing in this file is an
-// error of the stream: a note that cannot be read becomes a Forged note without payload. Only pgtee's own functions can write rows, and messages
-// signed with the database's secret (trust.go): notes, DDL records, events and signals (emitted.go). An older pgtee writes the latter three as rows.
+// Notes are in the WAL in two forms: rows of pgtee.outbox, and logical messages. Any client can write such a message, so an unreadable note is no error
+// of the stream: it becomes a Forged note without payload. Only pgtee's own functions can write the rows, and messages that are signed with the
+// database's secret: notes (trust.go), and DDL records, events and signals (emitted.go), which an older pgtee writes as rows.
 
 const (
 	// Schema is the schema of pgtee's tables and functions.
@@ -211,8 +211,8 @@ func readRecord(data []byte, values [][]byte) bool {
 	return len(data) == 0
 }
 
-// note appends a note, and the DDL change that only the note reports: that of a command which ran before its note and fires no event trigger, or of
-// any DDL if there are no event triggers. A forged or replayed note reports no DDL, as otherwise any client could put text into the stream of DDL.
+// note appends a note and, unless an event trigger reports the DDL, the DDL change: for a command that ran before its note (FlagOutsideBlock) and fires
+// no event trigger, or for any DDL if there are no event triggers. A forged or replayed note reports no DDL, because any client can send one.
 //
 // A note that may report DDL uses up an ordinal in any case, because ordinals must not depend on the keys and event triggers that exist when the
 // stream is read.
@@ -225,12 +225,12 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) {
 		PID:         c.pid,
 		Application: a.memory.copy(c.application),
 	}
-	n.Trust = a.judge(n, c)
-	for _, text := range []*[]byte{&n.User, &n.Role, &n.Application, &n.SQL} { // after judge, because the signature covers the text as received
+	n.Trust = a.verify(n, c)
+	for _, text := range []*[]byte{&n.User, &n.Role, &n.Application, &n.SQL} { // after verify, because the signature covers the text as received
 		*text = a.encoding.readable(*text)
 	}
 	a.attribute(lsn, n)
-	if n.Flags&(note.FlagAfter|note.FlagDDL) == 0 {
+	if n.Flags&(note.FlagOutsideBlock|note.FlagDDL) == 0 {
 		return
 	}
 	if n.Flags&note.FlagDDL != 0 && !a.noTriggers || n.Trust.Lies() {
@@ -240,7 +240,7 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) {
 	change := a.change(DDL, lsn, len(n.SQL))
 	change.DDL = &DDLRecord{
 		Statement: string(n.SQL), User: string(n.User), Role: string(n.Role), Application: string(n.Application), PID: n.PID,
-		Atomic: n.Flags&note.FlagAfter == 0,
+		Atomic: n.Flags&note.FlagOutsideBlock == 0,
 	}
 }
 
@@ -281,7 +281,7 @@ func (a *Assembler) querySQL(c *noteColumns) ([]byte, bool) {
 func (a *Assembler) ddl(lsn LSN, content []byte) {
 	c := a.change(DDL, lsn, len(content))
 	c.DDL = &DDLRecord{}
-	content = a.encoding.told(content)
+	content = a.encoding.fromFunction(content)
 	if len(content) > maxDDLBytes || json.Unmarshal(content, c.DDL) != nil {
 		*c.DDL = DDLRecord{}
 	}

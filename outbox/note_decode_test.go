@@ -220,7 +220,7 @@ func checkForged(t *testing.T, got *Transaction) {
 
 // A command that cannot run in a transaction block is known from its note only.
 func TestNoteAfterCommand(t *testing.T) {
-	text := signed(testSigner, testPayload(note.FlagSQL|note.FlagAfter), "bob", 7, "VACUUM t")
+	text := signed(testSigner, testPayload(note.FlagSQL|note.FlagOutsideBlock), "bob", 7, "VACUUM t")
 	w := &wal{t: t}
 	got := w.begin(1).message(note.MessagePrefix, recordMessage(text, "bob", "admin", 7, nil)).commit()
 	if len(got.Notes) != 1 || len(got.Changes) != 1 {
@@ -234,7 +234,7 @@ func TestNoteAfterCommand(t *testing.T) {
 
 // Any client can write a message: a forged one must not tell of DDL, nor bring names that blow up every row.
 func TestForgedMessages(t *testing.T) {
-	text := signed(note.MasterKey("another key").Signer(testPayload(0).ProxyID), testPayload(note.FlagSQL|note.FlagAfter), "bob", 7, "DROP TABLE t")
+	text := signed(note.MasterKey("another key").Signer(testPayload(0).ProxyID), testPayload(note.FlagSQL|note.FlagOutsideBlock), "bob", 7, "DROP TABLE t")
 	w := &wal{t: t, keys: []note.MasterKey{testKey}}
 	w.begin(1).message(note.MessagePrefix, recordMessage(text, "bob", "admin", 7, nil))
 	w.message(note.MessagePrefix, recordMessage(text, strings.Repeat("x", 1000), "admin", 7, nil))
@@ -336,9 +336,9 @@ func TestDDLOfANote(t *testing.T) {
 	}{
 		{"with triggers", note.FlagDDL, false, 0, false},
 		{"without", note.FlagDDL, true, 1, true},
-		{"after, with triggers", note.FlagDDL | note.FlagAfter, false, 0, false},
-		{"after, without", note.FlagDDL | note.FlagAfter, true, 1, false},
-		{"after, seen by no trigger", note.FlagAfter, false, 1, false},
+		{"after, with triggers", note.FlagDDL | note.FlagOutsideBlock, false, 0, false},
+		{"after, without", note.FlagDDL | note.FlagOutsideBlock, true, 1, false},
+		{"after, seen by no trigger", note.FlagOutsideBlock, false, 1, false},
 		{"no DDL", 0, true, 0, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

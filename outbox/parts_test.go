@@ -98,7 +98,7 @@ func TestNumbersDoNotDependOnKeysAndTriggers(t *testing.T) {
 		"no keys": {t: t, noTriggers: true}, "other key": {t: t, keys: []note.MasterKey{note.MasterKey("another key of the proxies")}, noTriggers: true},
 	} {
 		w.begin(1).relation(1, "public", "t", "a")
-		for _, flags := range []note.Flags{note.FlagDDL, note.FlagAfter, 0} {
+		for _, flags := range []note.Flags{note.FlagDDL, note.FlagOutsideBlock, 0} {
 			text := signed(testSigner, testPayload(note.FlagSQL|flags), "bob", 7, "CREATE TABLE t ()")
 			w.message(note.MessagePrefix, recordMessage(text, "bob", "r", 7, nil))
 		}

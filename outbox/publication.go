@@ -23,8 +23,8 @@ const (
 	// IdentityPublication and its numbered siblings publish UPDATE and DELETE of the tables with a usable replica identity. See sql/capture.sql.
 	IdentityPublication = "pgtee_identity"
 
-	// identityPublications and partitionedPublications are the numbers of these publications. Setup and the publisher use the first one of each kind.
-	// Each of the others can be used by one session that lists tables in a transaction that stays open. listings() in sql/capture.sql has the same names.
+	// identityPublications and partitionedPublications say how many of these publications there are. Setup and the publisher use the first of each kind.
+	// Each of the others serves one session that lists tables in a transaction that stays open. listings() in sql/capture.sql has the same names.
 	identityPublications    = 16
 	partitionedPublications = 16
 
@@ -101,7 +101,7 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn) ([]publication, 
 // publicationSQL returns the SQL that creates the missing publications and corrects the existing ones, in one transaction: pgoutput refuses
 // publications that disagree about generated columns.
 //
-// Changes are missing from a publication that was altered. The publisher handles that as it handles tables that were listed late.
+// While a publication was altered, changes were not published. The SQL reports this to the publisher in the same way as tables that were listed late.
 func publicationSQL(server *serverState) string {
 	var sql strings.Builder
 	altered := false

@@ -11,7 +11,7 @@ import (
 func TestReplayedNotes(t *testing.T) {
 	w := &wal{t: t, keys: []note.MasterKey{testKey}}
 	m := func(xid XID, counter uint32, session note.SessionID) string {
-		p := testPayload(note.FlagSQL | note.FlagAfter)
+		p := testPayload(note.FlagSQL | note.FlagOutsideBlock)
 		p.Counter, p.Session = counter, session
 		text := signed(testSigner, p, "bob", 4711, "select 1")
 		return witnessed(xid, text, "bob", "r", 4711, nil)
@@ -48,7 +48,7 @@ func TestReplayedNotes(t *testing.T) {
 // A replayed note adds nothing to the stream of DDL, but takes its number, as it did when it was new.
 func TestReplayedCommand(t *testing.T) {
 	w := &wal{t: t, keys: []note.MasterKey{testKey}}
-	text := signed(testSigner, testPayload(note.FlagSQL|note.FlagAfter), "bob", 4711, "vacuum")
+	text := signed(testSigner, testPayload(note.FlagSQL|note.FlagOutsideBlock), "bob", 4711, "vacuum")
 	for _, want := range []int{1, 0} {
 		got := w.begin(1).message(note.MessagePrefix, recordMessage(text, "bob", "r", 4711, nil)).message("app", "x").commit()
 		if len(got.Changes) != want+1 || got.Changes[want].Ordinal != 1 {

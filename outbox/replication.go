@@ -25,8 +25,8 @@ var (
 	ErrNotSetUp = errors.New("not set up: run `pgtee setup` for this database")
 	// ErrUndecodable means that the WAL has a value that the server cannot convert to UTF-8, in a database with a multi-byte encoding.
 	ErrUndecodable = errors.New("the server cannot send a value in the WAL as UTF-8, so nothing after it can be published: correct the row at the position that the error names, drop the slot with pg_drop_replication_slot(), " + cureSetup)
-	// ErrDecoding means that the server's logical decoding failed with an internal error (SQLSTATE class XX). Either it passes, or the server fails at this
-	// transaction each time.
+	// ErrDecoding means that the server's logical decoding failed with an internal error (SQLSTATE class XX). The error may be temporary, or come again each
+	// time the server decodes this transaction.
 	ErrDecoding = errors.New("PostgreSQL fails to decode its WAL")
 	// ErrServerWarning is a WARNING on the replication connection. PostgreSQL 18 reports only in this way that it skips committed rows.
 	ErrServerWarning = errors.New("the server has sent a warning, so rows may be missing from the stream")

@@ -58,7 +58,7 @@ type SetupConfig struct {
 // Setup creates what the publisher and the proxy need in one database: schema pgtee, the publications, the event triggers and the slot, in this
 // order. It may be run again at any time. The report says what was created and what is missing; an error means that it could not be finished.
 func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
-	conn, server, err := visit(ctx, cfg, oneSetup)
+	conn, server, err := connectAndInspect(ctx, cfg, oneSetup)
 	if err != nil {
 		return Report{}, err
 	}
@@ -91,12 +91,12 @@ func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
 	return report, createSlot(ctx, conn, cfg, server, &report)
 }
 
-// oneSetup makes a second setup wait until the connection ends.
+// oneSetup makes a second setup wait until the connection of the first one ends.
 const oneSetup = "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtext('pgtee setup'))"
 
 // Plan returns the SQL that Setup would run, in order, and what Setup would report.
 func Plan(ctx context.Context, cfg SetupConfig) (sql string, report Report, err error) {
-	conn, server, err := visit(ctx, cfg)
+	conn, server, err := connectAndInspect(ctx, cfg)
 	if err != nil {
 		return "", Report{}, err
 	}
@@ -139,7 +139,7 @@ func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 		sql += metaSQL(server, fmt.Sprintf(ownMeta, objectsVersion))
 	}
 	// All in one transaction: no DDL of other sessions is missed, and pgtee's own DDL is not recorded.
-	sql = server.ifLet(dropTriggersSQL) + sql + server.ifLet(triggersSQL)
+	sql = server.ifPermitted(dropTriggersSQL) + sql + server.ifPermitted(triggersSQL)
 	// The lock timeout ensures that DDL of other sessions does not wait long for setup.
 	const begin = "BEGIN; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '2s';\n"
 	steps := []step{{"create schema pgtee", begin + sql + "COMMIT;"}}
@@ -149,8 +149,9 @@ func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 	return steps, nil
 }
 
-// ifLet wraps SQL that requires a superuser, or the corresponding role of a managed service, because only the server knows whether it permits the SQL.
-func (s *serverState) ifLet(sql string) string {
+// ifPermitted wraps SQL so that it has no effect if the server refuses it to this role. Only the server knows whether it permits the SQL: on a managed
+// service, roles other than superusers may be allowed to run it.
+func (s *serverState) ifPermitted(sql string) string {
 	if s.superuser {
 		return sql
 	}
@@ -180,9 +181,9 @@ BEGIN
 END
 $secret$`
 
-// metaSQL writes to pgtee.meta while the table is unlogged. Its rows are then not in the WAL: otherwise other users' replication of all
-// tables would receive them, with the secret, for a table that the subscriber lacks. The lock is held only for that moment. A table that is in any
-// publication cannot become unlogged.
+// metaSQL writes to pgtee.meta while the table is unlogged, so that its rows are not in the WAL: otherwise other users' publications FOR ALL TABLES would
+// send them, with the secret, to subscribers that lack the table. The lock is held only for that moment. A table that is listed in a publication cannot
+// become unlogged.
 func metaSQL(server *serverState, write string) string {
 	if server.metaPublished {
 		return write + ";\n"

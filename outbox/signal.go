@@ -81,7 +81,7 @@ func ParseSignal(text []byte, user, id string) SignalRecord {
 	body := signalBody{}
 	s := SignalRecord{ID: id, User: user}
 	if len(text) > maxSignalBytes {
-		s.Refused = fmt.Sprintf("a signal of %d bytes: %d are taken", len(text), maxSignalBytes)
+		s.Refused = fmt.Sprintf("a signal of %d bytes: the maximum is %d", len(text), maxSignalBytes)
 		return s
 	}
 	if err := json.Unmarshal(text, &body); err != nil {
@@ -138,7 +138,7 @@ func (s *SignalRecord) problem() string {
 	switch s.Type {
 	case ExecuteSnapshot, Resync:
 		if s.ID == "" {
-			return "no id, by which to name the snapshot"
+			return "no id: it names the snapshot"
 		}
 		if !signalID.MatchString(s.ID) {
 			s.ID = ""
@@ -154,7 +154,7 @@ func (s *SignalRecord) problem() string {
 	return ""
 }
 
-// signal appends the change for a row of kind s.
+// signal appends the change for a signal (kind s).
 func (a *Assembler) signal(lsn LSN, c *noteColumns) {
 	user := a.encoding.readable(c.user[:min(len(c.user), maxNameBytes)])
 	record := ParseSignal(a.encoding.readable(c.payload), string(user), "")

@@ -54,8 +54,8 @@ func ReadSlotStatus(ctx context.Context, connString, slot string) (s SlotStatus,
 	return s, nil
 }
 
-// DropSlot terminates the process that uses the slot and drops the slot: the changes in the WAL that it retained are lost to the stream. It is the last resort of
-// --max-retained-wal SIZE:drop_slot.
+// DropSlot terminates the process that uses the slot and drops the slot: the changes in the WAL that it retained are lost to the stream. It is the last
+// resort of --max-retained-wal SIZE:drop_slot.
 func DropSlot(ctx context.Context, connString, slot string) error {
 	conn, err := connect(ctx, connString)
 	if err != nil {

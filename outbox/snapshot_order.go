@@ -21,7 +21,7 @@ type keyColumn struct {
 }
 
 // chooseOrder returns the order of the first index in rows of keysSQL whose columns are published and, if the table's updates are in the stream,
-// belong to the replica identity: then a row that moves in this order appears in the stream under both of its keys.
+// belong to the replica identity: then the stream has both keys of a row whose place in this order changes.
 func chooseOrder(relation *pgoutput.Relation, rows [][]string) keyOrder {
 	identity := slices.ContainsFunc(relation.Columns, func(c pgoutput.Column) bool { return c.Key })
 	for len(rows) > 0 {

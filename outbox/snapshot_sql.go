@@ -19,7 +19,7 @@ const publishedSQL = `SELECT c.oid FROM pg_class AS c JOIN pg_publication AS p O
 	  AND (p.puballtables OR EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prpubid = p.oid AND m.prrelid = c.oid))
 	  AND (NOT c.relispartition OR ` + rootSQL + ` = c.oid)`
 
-// rootSQL is the table as which pg_class AS c is published.
+// rootSQL is SQL over pg_class AS c: the OID of the table under whose name its rows are published.
 const rootSQL = `coalesce((SELECT r.oid FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS a (relid, place) JOIN pg_class AS r ON r.oid = a.relid AND r.relpersistence = 'p'
 	ORDER BY a.place DESC LIMIT 1), c.oid)`
 

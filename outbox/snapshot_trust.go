@@ -6,7 +6,7 @@ import (
 )
 
 // To plan a query PostgreSQL reads the expressions of the table's indexes and extended statistics, and evaluates their constant parts. Functions that
-// a table's owner has created then run with the privileges of the reader: f(1) as well as a function that an SQL function calls. A table is therefore
+// a table's owner has created then run with the privileges of the reader, whether the expression or an SQL function in it calls them. A table is therefore
 // not read if an expression uses a function or operator owned by a role that is neither a superuser, nor the reader's own role, nor trusted by
 // configuration. An index created between this check and the query is not detected.
 

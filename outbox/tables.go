@@ -92,7 +92,7 @@ type Table struct {
 	Schema, Name string
 }
 
-// Tables lists them in OID order, which is roughly oldest first.
+// Tables lists the tables of the user in OID order, roughly oldest first.
 func Tables(ctx context.Context, connString string) ([]Table, error) {
 	conn, err := connect(ctx, connString)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 
 // Teardown drops what Setup created. It first makes note() a no-op, so that sessions of a running proxy do not fail while the rest is dropped.
 func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
-	conn, server, err := visit(ctx, cfg)
+	conn, server, err := connectAndInspect(ctx, cfg)
 	if err != nil {
 		return Report{}, err
 	}

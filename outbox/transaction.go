@@ -1,5 +1,5 @@
-// Package outbox reads what PostgreSQL has committed and the publisher has not yet published: notes, the SQL objects that carry them, the slot, and
-// the stream of whole transactions.
+// Package outbox is the PostgreSQL side of the publisher. It creates and checks the SQL objects, publications and slot, and reads committed transactions
+// with their notes from the slot, and the rows of tables for snapshots.
 package outbox
 
 import (
@@ -51,7 +51,8 @@ type Transaction struct {
 // Whole reports whether t is the whole transaction.
 func (t *Transaction) Whole() bool { return t.Part == 0 && !t.More }
 
-// Through returns the position reached once t is complete: that of the transaction or, for a part, of what committed before it.
+// Through returns the position reached with t: the end of the transaction or, if further parts follow, the start of its commit record, since everything
+// that committed earlier has been delivered.
 func (t *Transaction) Through() LSN {
 	if t.More {
 		return t.CommitLSN

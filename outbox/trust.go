@@ -1,8 +1,10 @@
 package outbox
 
-import "github.com/pgtee/pgtee/outbox/note"
+import (
+	"strconv"
 
-import "strconv"
+	"github.com/pgtee/pgtee/outbox/note"
+)
 
 // A note says who wrote what, and any client can send a copy of one: it sees its own notes in the text of its Query, and those of others in
 // pg_stat_activity. What distinguishes the proxy's notes from copies:
@@ -23,8 +25,8 @@ type binding struct {
 	trust   note.Trust // how far notes of the session can be trusted
 }
 
-// judge decodes a note and returns how far it can be trusted.
-func (a *Assembler) judge(n *note.Note, c *noteColumns) note.Trust {
+// verify decodes a note and returns how far it can be trusted.
+func (a *Assembler) verify(n *note.Note, c *noteColumns) note.Trust {
 	if !a.readPayload(n, c) {
 		return note.Forged
 	}
@@ -43,31 +45,44 @@ func (a *Assembler) judge(n *note.Note, c *noteColumns) note.Trust {
 
 // bind returns how far a note made by a proxy can be trusted in this transaction.
 func (a *Assembler) bind(n *note.Note, witnessed bool) note.Trust {
-	of := n.Origin()
-	switch b := &a.binding; {
+	switch {
 	case witnessed:
-		trust := n.Known()
-		switch {
-		case trust.Lies():
-		case b.bound && b.session == of && int32(n.Counter-b.counter) <= 0: // counters also increase within prepared transactions
-			return note.Replayed
-		default:
-			*b = binding{true, of, n.Counter, trust}
-		}
-		return trust
+		return a.binding.witness(n)
 	case n.Flags&(note.FlagRow|note.FlagSigned) != 0: // copied from a witnessed note
 		return note.Forged
+	}
+	return a.binding.follow(n)
+}
+
+// witness binds the transaction to the session of a witnessed note.
+func (b *binding) witness(n *note.Note) note.Trust {
+	trust := n.Known()
+	if trust.Lies() {
+		return trust
+	}
+	if b.bound && b.session == n.Origin() && !b.isNewer(n) { // counters also increase within prepared transactions
+		return note.Replayed
+	}
+	*b = binding{true, n.Origin(), n.Counter, trust}
+	return trust
+}
+
+// follow returns the trust in a later note of the transaction.
+func (b *binding) follow(n *note.Note) note.Trust {
+	switch {
 	case !b.bound:
 		return note.Unbound
-	case b.session != of:
+	case b.session != n.Origin():
 		return note.Forged
-	case int32(n.Counter-b.counter) <= 0:
+	case !b.isNewer(n):
 		return note.Replayed
-	default:
-		b.counter = n.Counter
-		return b.trust
 	}
+	b.counter = n.Counter
+	return b.trust
 }
+
+// isNewer compares counters that may wrap around.
+func (b *binding) isNewer(n *note.Note) bool { return int32(n.Counter-b.counter) > 0 }
 
 // signedNote is the first byte of a note that pgtee.sign() has written. The HMAC-SHA256 of the rest follows, then record_send() of ROW('n', payload
 // text, user name, role name, pid int, application text, sql bytea, transaction id text).
@@ -81,7 +96,7 @@ func (a *Assembler) signedColumns(content []byte) (c noteColumns, ok bool) {
 		return c, false
 	}
 	var values [8][]byte
-	if !readRecord(record, values[:]) || string(values[0]) != "n" || !a.isOurs(values[7]) {
+	if !readRecord(record, values[:]) || string(values[0]) != "n" || !a.isCurrentXID(values[7]) {
 		return c, false
 	}
 	c, ok = columnsOf(values[1:7])
@@ -89,8 +104,8 @@ func (a *Assembler) signedColumns(content []byte) (c noteColumns, ok bool) {
 	return c, ok
 }
 
-// isOurs reports whether a transaction id, given as text with its epoch, is that of this transaction.
-func (a *Assembler) isOurs(text []byte) bool {
+// isCurrentXID reports whether a transaction id, given as text with its epoch, is that of this transaction.
+func (a *Assembler) isCurrentXID(text []byte) bool {
 	xid, err := strconv.ParseUint(string(text), 10, 64)
 	return err == nil && XID(xid) == a.current.XID
 }

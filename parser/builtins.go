@@ -1,9 +1,9 @@
 package parser
 
-// harmless has the functions of pg_catalog none of whose forms writes a row: immutable and stable ones, and the volatile ones that only read, wait,
-// draw a random number or advance a sequence. Left out on purpose: functions that run SQL given as text (query_to_xml, ts_stat, ts_rewrite) and
-// functions that change state on the server (set_config, lo_…, pg_logical_emit_message). A function that is missing here only costs a note after its
-// statement, and the note writes nothing if the statement wrote nothing.
+// harmless lists the functions of pg_catalog that write no row, whatever their arguments: immutable and stable ones, and volatile ones that only read,
+// wait, draw a random number or advance a sequence. Left out on purpose: functions that run SQL given as text (query_to_xml, ts_stat, ts_rewrite), and
+// functions that change state on the server (set_config, lo_…, pg_logical_emit_message). For a function that is missing here, the statement gets a note
+// behind it, which writes nothing if the statement wrote nothing.
 var harmless = newWordSet(`
 ABS ACOS ACOSD ACOSH AGE ANY_VALUE AREA ARRAY_AGG ARRAY_APPEND ARRAY_CAT ARRAY_DIMS ARRAY_FILL ARRAY_LENGTH ARRAY_LOWER
 ARRAY_NDIMS ARRAY_POSITION ARRAY_POSITIONS ARRAY_PREPEND ARRAY_REMOVE ARRAY_REPLACE ARRAY_REVERSE ARRAY_SAMPLE ARRAY_SHUFFLE

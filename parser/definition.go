@@ -39,24 +39,24 @@ func (p *phrase) definition(s *Statement, first string) {
 	}
 }
 
-// unfired are the kinds of objects whose commands fire no event trigger, because they belong to the whole cluster ("Overview of Event Trigger
+// firesNoTrigger lists the kinds of objects whose commands fire no event trigger, because they belong to the whole cluster ("Overview of Event Trigger
 // Behavior", PostgreSQL documentation 38.1).
-var unfired = []string{"DATABASE", "TABLESPACE", "ROLE", "SYSTEM", "EVENT TRIGGER", "LARGE OBJECT"}
+var firesNoTrigger = []string{"DATABASE", "TABLESPACE", "ROLE", "SYSTEM", "EVENT TRIGGER", "LARGE OBJECT"}
 
 // IsDDL reports whether event triggers fire for the statement.
 func (s *Statement) IsDDL() bool {
 	first, kind, _ := strings.Cut(s.Verb, " ")
 	switch first {
 	case "CREATE", "ALTER", "DROP":
-		return kind != "" && !slices.Contains(unfired, kind)
+		return kind != "" && !slices.Contains(firesNoTrigger, kind)
 	case "COMMENT", "GRANT", "REVOKE":
 		return true
 	}
 	return s.Verb == "SELECT INTO" || s.Verb == "SECURITY LABEL" || s.Verb == "REFRESH MATERIALIZED VIEW" || s.Verb == "IMPORT FOREIGN SCHEMA"
 }
 
-// object reads a kind of object of up to four words. It returns the command's name ("ALTER FOREIGN DATA WRAPPER") and the kind, or only the verb if
-// it does not know the kind.
+// object reads a kind of object of up to four words. It returns the command's name ("ALTER FOREIGN DATA WRAPPER") and the kind; for an
+// unknown kind, the first word and "".
 func (p *phrase) object(first string) (verb, kind string) {
 	verb = first
 	if first == "CREATE" {

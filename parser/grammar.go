@@ -19,9 +19,9 @@ type answer struct {
 	need Need
 }
 
-// ask classifies a query that begins with WITH by PostgreSQL's grammar, because some of its words may be verbs of writes. If the grammar cannot read
-// the query (SQL newer than the grammar, or a text that is too long), guess classifies it by the positions of its words.
-func ask(query []byte, lexis Lexis) (string, Need) {
+// classifyByGrammar classifies a query with WITH, some of whose words may be the verbs of writes, by PostgreSQL's grammar. If the grammar cannot read the
+// query (SQL newer than the grammar, or a text that is too long), guess classifies it by the positions of its words.
+func classifyByGrammar(query []byte, lexis Lexis) (string, Need) {
 	var buf [1024]byte
 	normal := Normalize(buf[:0], query, lexis) // literals do not matter
 	if a, ok := answers.find(normal); ok {
@@ -36,8 +36,8 @@ func ask(query []byte, lexis Lexis) (string, Need) {
 	return a.verb, a.need
 }
 
-// agrees reports whether the grammar finds the same number of statements in a text. It returns true if the grammar cannot read the text.
-func agrees(sql []byte, lexis Lexis, statements int) bool {
+// grammarAgrees reports whether the grammar finds the same number of statements in a text. It returns true if the grammar cannot read the text.
+func grammarAgrees(sql []byte, lexis Lexis, statements int) bool {
 	var tree parseTree
 	return !tree.parse(sql, lexis) || len(tree.Stmts) == statements
 }
@@ -154,7 +154,7 @@ func guess(query []byte, lexis Lexis) (string, Need) {
 			return "SELECT INTO", Always
 		case named && p.is(before, '(') && p.isWrite(before):
 			need = Always
-		case depth == 0 && verb == "" && !p.names(before):
+		case depth == 0 && verb == "" && !p.isCTEName(before):
 			verb = p.mainVerb()
 			if p.isWrite(before) {
 				return verb, Always
@@ -164,8 +164,8 @@ func guess(query []byte, lexis Lexis) (string, Need) {
 	return verb, need
 }
 
-// names reports whether the word after this token is the name of a WITH query.
-func (p *phrase) names(before token) bool {
+// isCTEName reports whether the word after this token is the name of a WITH query.
+func (p *phrase) isCTEName(before token) bool {
 	return p.isWord(before, "WITH") || p.isWord(before, "RECURSIVE") || p.is(before, ',')
 }
 

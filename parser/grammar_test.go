@@ -11,7 +11,7 @@ func TestAskRemembers(t *testing.T) {
 	sql := func(n int) []byte {
 		return fmt.Appendf(nil, "with remembered as (delete from t where a = %d returning *) select * from remembered", n)
 	}
-	if verb, need := ask(sql(1), standard); verb != "SELECT" || need != Always {
+	if verb, need := classifyByGrammar(sql(1), standard); verb != "SELECT" || need != Always {
 		t.Fatalf("got %q %v", verb, need)
 	}
 	if _, ok := answers.find(Normalize(nil, sql(2), standard)); !ok {
@@ -78,7 +78,7 @@ func TestAskFromManySessions(t *testing.T) {
 		sessions.Go(func() {
 			for n := range 50 {
 				sql := fmt.Appendf(nil, "with s%d_%d as (select 1) insert into t select * from s%d_%d", i%4, n, i%4, n)
-				if verb, need := ask(sql, standard); verb != "INSERT" || need != Always {
+				if verb, need := classifyByGrammar(sql, standard); verb != "INSERT" || need != Always {
 					t.Errorf("%s: got %q %v", sql, verb, need)
 				}
 			}

@@ -2,7 +2,7 @@ package parser
 
 import "strings"
 
-// isWord reports whether a token is a keyword, which is given in capitals.
+// isWord reports whether a token is this keyword, given in capitals.
 func (l *lexer) isWord(t token, keyword string) bool {
 	return t.kind == word && t.end-t.start == len(keyword) && equalFold(l.sql[t.start:t.end], keyword)
 }

@@ -30,11 +30,11 @@ type lexer struct {
 	pos   int
 	lexis Lexis
 	bad   bool // the rest cannot be read
-	math  int  // up to here, + and - are operators by themselves: found by skipOperator
+	math  int  // before this offset, each + or - is an operator by itself: see skipOperator
 }
 
-// newLexer reads sql, which it neither keeps nor changes. A text is unreadable if it has a zero byte, which no message can carry, or if it has bytes
-// that may be second halves of characters, since then a quote need not be a quote.
+// newLexer reads sql, which it neither keeps nor changes. A text with a zero byte is unreadable, since no message can carry one. So is, with MultiByte,
+// a text with any byte from 0x80 on: the byte after it may be the second half of a character, even if it looks like a quote.
 func newLexer(sql []byte, lexis Lexis) lexer {
 	bad := bytes.IndexByte(sql, 0) >= 0
 	for i := 0; lexis.MultiByte && !bad && i < len(sql); i++ {
@@ -105,7 +105,7 @@ func (l *lexer) next() token {
 	return token{symbol, start, l.pos}
 }
 
-// is reports whether a token is the one-byte symbol c.
+// text returns the bytes of a token.
 func (l *lexer) text(t token) []byte { return l.sql[t.start:t.end] }
 
 // is reports whether a token is the one-byte symbol c.

@@ -12,19 +12,21 @@ const maxName = 63 // bytes of a name that PostgreSQL keeps (NAMEDATALEN - 1)
 // bytes. It returns "" if the token is not an identifier.
 func (p *phrase) name() string {
 	text := p.text(p.token)
-	switch {
-	case p.kind == word:
+	switch p.kind {
+	case word:
 		folded := bytes.Clone(text)
 		for i, c := range folded {
 			folded[i] = lower(c)
 		}
 		return cutName(folded)
-	case p.kind != quoted:
-		return ""
-	case text[0] != '"':
-		return cutName(p.unescape(bytes.ReplaceAll(unquote(text), []byte(`""`), []byte(`"`))))
+	case quoted:
+		content := bytes.ReplaceAll(unquote(text), []byte(`""`), []byte(`"`))
+		if text[0] != '"' {
+			content = p.unescape(content)
+		}
+		return cutName(content)
 	}
-	return cutName(bytes.ReplaceAll(unquote(text), []byte(`""`), []byte(`"`)))
+	return ""
 }
 
 // cutName truncates a name after the last whole character that fits the limit.

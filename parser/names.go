@@ -11,8 +11,8 @@ type Names struct {
 // NewNames reads sql, which it neither keeps nor changes.
 func NewNames(sql []byte, lexis Lexis) Names { return Names{lexer: newLexer(sql, lexis)} }
 
-// Readable reports whether Next has returned all names: the whole text could be read, and no identifier had escapes, whose name only the server
-// knows. Call it once Next returns false.
+// Readable reports whether Next has returned all names. It stops early at text that cannot be read, and at a quoted identifier with escapes or doubled
+// quotes, which it does not decode. Call Readable once Next has returned false.
 func (n *Names) Readable() bool { return !n.bad }
 
 // Next returns the next name; its bytes are valid until the next call.

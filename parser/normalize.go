@@ -46,8 +46,8 @@ func Normalize(dst, sql []byte, lexis Lexis) []byte {
 }
 
 // Fingerprint returns a hash of sql's tokens. Texts have the same fingerprint if they differ only in literals, parameters, comments, white space, the
-// case of unquoted words, or the length of lists of constants (IN, ARRAY, rows of VALUES). A text and its Normalize have the same fingerprint. All
-// unreadable texts share one.
+// case of unquoted words, or the length of lists of constants (IN, ARRAY, rows of VALUES). A text has the same fingerprint as its normal
+// form. All unreadable texts share one.
 func Fingerprint(sql []byte, lexis Lexis) uint64 {
 	h := newHash()
 	r := newReducer(sql, lexis)

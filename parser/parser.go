@@ -7,7 +7,7 @@ type Statement struct {
 	Start  int    // byte offset of its first word
 	End    int    // byte offset after its last token (before the semicolon)
 	From   int    // offset of the comments before it; Start if there are none
-	To     int    // offset after the comments that follow it, before its semicolon or at the end of the text; End if there are none
+	To     int    // offset after the comments that follow it, up to its semicolon or the end of the text; End if there are none
 	Verb   string // its command in capitals: "INSERT", "CREATE TABLE", "COPY", "SELECT"; "" if it cannot be read
 	Note   Need
 	Tx     Effect

@@ -95,7 +95,7 @@ func (p *phrase) mentions(identifier string) bool {
 	return false
 }
 
-// isNamed reports whether a token is an identifier, which is given in capitals and is itself in lower case.
+// isNamed reports whether a token is this identifier, given in capitals, quoted or not. It ignores case.
 func (p *phrase) isNamed(t token, identifier string) bool {
 	text := p.text(t)
 	return p.isWord(t, identifier) || t.kind == quoted && len(text) == len(identifier)+2 && equalFold(unquote(text), identifier)

@@ -23,7 +23,7 @@ func (p *phrase) query() (verb string, need Need) {
 	verb, need = "SELECT", Never
 	switch {
 	case hints.with && hints.writes:
-		verb, need = ask(text, p.lexis)
+		verb, need = classifyByGrammar(text, p.lexis)
 	case hints.into:
 		verb, need = "SELECT INTO", Always
 	}
@@ -40,7 +40,7 @@ func (p *phrase) query() (verb string, need Need) {
 type hints struct {
 	with   bool // the word WITH
 	writes bool // after WITH, a word INSERT, UPDATE, DELETE or MERGE that may be a verb
-	into   bool // INTO, a reserved word
+	into   bool // the word INTO, which is reserved
 	calls  bool // a call of a function that is not in harmless
 
 	publishes bool // a call of pgtee.publish(), which writes an event
@@ -103,8 +103,8 @@ func (p *phrase) isCall(last [4]token) bool {
 	return harmless.find(p.text(name)) == "" && notFunctions.find(p.text(name)) == ""
 }
 
-// notFunctions are words that can precede a parenthesis without being a user's function: reserved words, and words that the grammar itself reads as a
-// function or a type.
+// notFunctions are words after which a parenthesis does not open the arguments of a user's function: reserved words, and words that the grammar itself
+// reads as a function or a type.
 var notFunctions = newWordSet(`
 ALL AND ANY ARRAY AS ASYMMETRIC BETWEEN BIGINT BIT BOOLEAN CASE CAST CHAR CHARACTER CHECK COALESCE COLLATE CURRENT_SCHEMA
 CURRENT_TIME CURRENT_TIMESTAMP DEC DECIMAL DISTINCT ELSE EXCEPT EXISTS EXTRACT FETCH FLOAT FOR FROM GREATEST GROUP GROUPING

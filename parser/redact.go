@@ -8,8 +8,8 @@ const (
 // Redact appends sql to dst and replaces each literal that is, contains or may contain a credential by '<redacted>': passwords of roles; options and
 // settings with a name like password, secret, token or key; literals in the definition of a column or domain with such a name; connection strings of
 // subscriptions and dblink; arguments of functions that encrypt and decrypt; programs of COPY; any literal that mentions a password, calls such a
-// function or is a URL with a password; and all literals of a statement that mentions a password in a way that no rule understands. Comments that
-// mention a password are removed. In doubt it redacts; an unreadable text becomes <redacted>. changed reports whether out differs from sql.
+// function or is a URL with a password; and all literals of a statement that mentions a password in a way that no rule covers. Comments that mention
+// a password are removed. In doubt it redacts; an unreadable text becomes <redacted>. changed reports whether out differs from sql.
 func Redact(dst, sql []byte, lexis Lexis) (out []byte, changed bool) {
 	start, written, statements := len(dst), 0, 0
 	secrets := mentionsSecret(sql)
@@ -17,7 +17,7 @@ func Redact(dst, sql []byte, lexis Lexis) (out []byte, changed bool) {
 	for {
 		from, to, ok := s.statement()
 		last := from == to
-		if !ok || last && s.atomic && !agrees(sql, lexis, statements) {
+		if !ok || last && s.atomic && !grammarAgrees(sql, lexis, statements) {
 			return append(dst[:start], redactedText...), true
 		}
 		if last {
@@ -108,7 +108,7 @@ func (r *redactor) statement(text []byte, lexis Lexis) {
 			r.name(t)
 		}
 		r.last = t
-		if r.set && r.subject && r.assigns(t) {
+		if r.set && r.subject && r.isAssignment(t) {
 			r.replaceRest()
 		}
 	}
@@ -138,7 +138,7 @@ func (r *redactor) symbol(t token) {
 	case '(':
 		r.depth++
 		if r.call.depth == 0 {
-			r.call = r.opens(r.last)
+			r.call = r.callOf(r.last)
 		}
 	case ')':
 		if r.call.depth == r.depth {
@@ -156,8 +156,8 @@ func (r *redactor) symbol(t token) {
 	r.subject = false
 }
 
-// opens returns the call that a parenthesis after this name starts.
-func (r *redactor) opens(name token) call {
+// callOf returns the call whose arguments a parenthesis after this name opens.
+func (r *redactor) callOf(name token) call {
 	text := r.text(name)
 	switch {
 	case name.kind != word && name.kind != quoted:
@@ -174,8 +174,8 @@ func (r *redactor) opens(name token) call {
 	return call{}
 }
 
-// assigns reports whether a token separates a setting from its value.
-func (r *redactor) assigns(t token) bool {
+// isAssignment reports whether a token separates a setting from its value.
+func (r *redactor) isAssignment(t token) bool {
 	return t.kind == operator && r.sql[t.start] == '=' || r.isWord(t, "TO")
 }
 
@@ -214,7 +214,7 @@ func (r *redactor) replace(start, end int, with string) {
 	r.written, r.changed = end, true
 }
 
-// standsFree reports whether a literal that follows this byte is read as a literal.
+// standsFree reports whether a literal may directly follow this byte. After a letter, for example, it would be read as E'…'.
 func standsFree(before byte) bool {
 	return classes[before]&space != 0 || before == '(' || before == ',' || before == '='
 }

@@ -96,7 +96,7 @@ func (r *reducer) reduce(before token) reduced {
 }
 
 // isSign reports whether the current operator is a minus that is the sign of the following number, and reads that number. A minus after an operand is
-// an operator, and so is that of -1::int, where the cast binds first.
+// an operator, and so is the one in -1::int, because the cast binds more tightly.
 func (r *reducer) isSign(before token) bool {
 	if r.token.end-r.token.start != 1 || r.sql[r.token.start] != '-' || r.isOperand(before) {
 		return false

@@ -77,7 +77,7 @@ func leaks(text []byte) bool {
 	return containsFold(text, "BEARER ") || holdsURL(text) || callsForKey(text)
 }
 
-// holdsURL reports whether text contains a URL with a password, ://user:password@, where libpq would find it.
+// holdsURL reports whether text contains a URL in which libpq would find a password: ://user:password@.
 func holdsURL(text []byte) bool {
 	for {
 		_, rest, found := bytes.Cut(text, []byte("://"))
@@ -122,8 +122,8 @@ func containsFold(text []byte, capitals string) bool {
 	return false
 }
 
-// mentionsSecret is a quick test that is false for most texts: then no rule of Redact applies to sql. It looks for the rarer letters of the words
-// that the rules look for.
+// mentionsSecret is a quick test that is false for most texts: then no rule of Redact applies to sql. It looks for one of the rarer letters
+// of each word that the rules look for.
 func mentionsSecret(sql []byte) bool {
 	for i, c := range sql {
 		switch c {
@@ -189,9 +189,10 @@ type reading struct {
 	definition bool // it defines or sets something
 	columns    bool // and it defines columns or domains
 	copy       bool // it is a COPY
-	all        bool // it mentions a password in a way that no rule understands: any literal may be one
+	all        bool // it mentions a password in a way that no rule covers: any literal may be the password
 }
 
+// understand determines the kind of a statement from its first words.
 func understand(text []byte, lexis Lexis) reading {
 	p := newPhrase(text, lexis)
 	switch first := p.word(); first {

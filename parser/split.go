@@ -21,16 +21,16 @@ func Split(dst []Statement, sql []byte, lexis Lexis) ([]Statement, bool) {
 		}
 		dst = append(dst, s.extent(start, end))
 	}
-	if s.atomic && !agrees(sql, lexis, len(dst)-first) {
+	if s.atomic && !grammarAgrees(sql, lexis, len(dst)-first) {
 		return dst[:first], false
 	}
-	understandAll(dst[first:], sql, lexis)
+	classifyAll(dst[first:], sql, lexis)
 	return dst, true
 }
 
 // SplitBeginning is like Split, for a text of which only the beginning, sql, is available. The last statement extends to the end of sql and stands
-// for everything that may follow. It counts as a write unless it cannot run in a transaction block or is a CALL or DO: the code that these run may
-// commit, which the server refuses in one transaction with a note.
+// for everything that may follow. It counts as a write, except for a command that cannot run in a transaction block, and for CALL and DO, whose code may
+// commit: the server refuses that in a transaction with a note.
 func SplitBeginning(dst []Statement, sql []byte, lexis Lexis) []Statement {
 	first := len(dst)
 	s := splitter{lexer: newLexer(sql, lexis)}
@@ -47,7 +47,7 @@ func SplitBeginning(dst []Statement, sql []byte, lexis Lexis) []Statement {
 		dst = append(dst, s.extent(start, end))
 	}
 	last := &dst[len(dst)-1]
-	understandAll(dst[first:len(dst)-1], sql, lexis)
+	classifyAll(dst[first:len(dst)-1], sql, lexis)
 	classify(last, opening(sql[last.Start:], lexis), lexis)
 	last.Secret = Unread(sql[last.From:], lexis).Secret
 	if last.Inner = Always; last.Note != After && last.Verb != "CALL" && last.Verb != "DO" {
@@ -66,8 +66,8 @@ func opening(sql []byte, lexis Lexis) []byte {
 	return sql[:end]
 }
 
-// understandAll classifies the statements of a text.
-func understandAll(list []Statement, sql []byte, lexis Lexis) {
+// classifyAll classifies the statements of a text.
+func classifyAll(list []Statement, sql []byte, lexis Lexis) {
 	secrets := mentionsSecret(sql)
 	for i := range list {
 		st := &list[i]
@@ -162,8 +162,8 @@ const blanks = " \t\n\r\f\v"
 // comments returns the text between a semicolon and a statement from the first comment on: apart from comments it contains only white space.
 func comments(between []byte) []byte { return bytes.TrimLeft(between, blanks) }
 
-// nesting counts the open BEGIN ATOMIC and CASE of a routine's body. CASE and END may also be names of columns; if that, or BEGIN ATOMIC, makes a
-// difference, PostgreSQL's grammar decides.
+// nesting counts the open BEGIN ATOMIC and CASE of a routine's body. CASE and END may also be names of columns: if PostgreSQL's grammar finds another
+// number of statements in a text with BEGIN ATOMIC, the text counts as unreadable.
 func (s *splitter) nesting(depth int, before, t token) int {
 	if s.is(before, '.') || s.isWord(before, "AS") {
 		return depth

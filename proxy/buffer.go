@@ -21,7 +21,7 @@ const (
 //	data[done:next]  examined, to be written
 //	data[next:end]   received, not yet examined
 //
-// A buffer is used by one goroutine; received, the number of bytes so far, by others, too.
+// A buffer is used by one goroutine. Only received, the number of bytes so far, may also be read by others.
 type buffer struct {
 	data            []byte
 	done, next, end int

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// own registers the session under its key for CancelRequests. Before the session has begun, its CancelRequests are ignored.
-func (p *Proxy) own(s *session) {
+// registerKey registers the session under its key for CancelRequests. Before the session has begun, its CancelRequests are ignored.
+func (p *Proxy) registerKey(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.owners[string(s.started.key)] = s
@@ -38,9 +38,9 @@ func (p *Proxy) cancelElsewhere(ctx context.Context, packet []byte) {
 	for _, server := range p.hosts.servers {
 		ways[server.Address] = append(ways[server.Address], server)
 	}
-	var telling sync.WaitGroup
+	var sending sync.WaitGroup
 	for _, list := range ways {
-		telling.Go(func() {
+		sending.Go(func() {
 			for _, server := range list {
 				if p.forwardCancel(ctx, server, packet) {
 					return
@@ -48,11 +48,11 @@ func (p *Proxy) cancelElsewhere(ctx context.Context, packet []byte) {
 			}
 		})
 	}
-	telling.Wait()
+	sending.Wait()
 }
 
 // forwardCancel reports whether the request could be sent to the server.
-func (p *Proxy) forwardCancel(ctx context.Context, to Server, packet []byte) (told bool) {
+func (p *Proxy) forwardCancel(ctx context.Context, to Server, packet []byte) (sent bool) {
 	server, err := p.connect(ctx, to)
 	if err != nil {
 		return false

@@ -58,7 +58,7 @@ func tooManyError(whose, flag string) *clientError {
 
 func refusedError(kind, name string) *clientError {
 	return &clientError{code: "28000", message: fmt.Sprintf("pgtee: this proxy does not serve %s %q", kind, name),
-		hint: "Its --allow and --refuse flags say whom it serves."}
+		hint: "Its flags --allow-databases, --allow-users, --refuse-databases and --refuse-users decide whom it serves."}
 }
 
 func plainError() *clientError {
@@ -97,7 +97,7 @@ func outboxError(database string, why problem, owner string) *clientError {
 		hint:    "Run \"pgtee setup\" for this database, or start the proxy without --require-outbox."}
 }
 
-// forgeryError refuses a text of which the proxy cannot tell which of its statements a note in it would be for.
+// forgeryError refuses a text that calls for a note, and whose statements cannot each get a note in front: see guard.
 func forgeryError() *clientError {
 	return &clientError{code: "54000", message: "pgtee: only the proxy calls pgtee.note() and pgtee.sign(): this text is too long, or cannot be read",
 		hint: "Send its statements one by one."}

@@ -9,7 +9,7 @@ import (
 // The text of a note includes the comments before and after its statement, because frameworks put trace contexts there.
 
 // spliceAt returns where in a Query the note of a statement is inserted: before the statement's comments, so that they stay with it if the Query is
-// split at its semicolons (pg_stat_statements). pg_hint_plan expects its hints at the very beginning.
+// split at its semicolons (pg_stat_statements). But it goes behind the hints of pg_hint_plan, which must be at the very beginning of the Query.
 func spliceAt(text []byte, st *parser.Statement) int {
 	if bytes.Contains(text[st.From:st.Start], []byte("/*+")) {
 		return st.Start

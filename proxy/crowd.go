@@ -17,7 +17,7 @@ type visitor struct {
 }
 
 const (
-	courtesy   = time.Second // nobody is displaced before: sufficient to negotiate encryption even with a distant client
+	courtesy   = time.Second // no connection is displaced before this time, in which even a distant client can negotiate encryption
 	shareOfOne = 4           // one network may hold a fourth of the places
 )
 

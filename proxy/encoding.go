@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// encoding is the client's character encoding, as far as it is needed to count characters and not to cut them. Names and forms: "Character Set
+// encoding is the client's character encoding, as far as it is needed to count characters, and to cut a text between two of them. Names: "Character Set
 // Support", PostgreSQL documentation 24.3; lengths as in PostgreSQL's wchar.c.
 type encoding byte
 
@@ -13,12 +13,12 @@ const (
 	singleByte encoding = iota
 	utf8
 	euc     // EUC_KR, EUC_CN: a first byte above 0x7F starts two bytes
-	eucJP   // EUC_JP, EUC_JIS_2004, JOHAB: 0x8F starts three bytes
+	eucJP   // EUC_JP, EUC_JIS_2004: 0x8F starts three bytes
 	eucTW   // EUC_TW: 0x8E starts four bytes, 0x8F three
 	sjis    // SJIS, SHIFT_JIS_2004
 	big5    // BIG5, GBK, UHC
 	gb18030 // two or four bytes
-	johab
+	johab   // lengths as in EUC_JP
 )
 
 func encodingOf(name string) encoding {

@@ -19,7 +19,7 @@ func (s *session) parse(m message) error {
 			}
 		}
 		text, _, ended := cutString(rest)
-		if err := s.settle(); err != nil {
+		if err := s.awaitSettings(); err != nil {
 			return err
 		}
 		var err error
@@ -98,9 +98,9 @@ func hasParameters(body []byte) bool {
 	return len(body) < 2+formats+2 || binary.BigEndian.Uint16(body[2+formats:]) > 0
 }
 
-// noteBind handles a Bind that may write: the CHECK of a parameter's domain runs during the Bind, before the note of its own statement. In a
-// transaction with a note, a note of no statement goes in front, so that such writes are not attributed to the previous statement; in a transaction
-// without one, the note behind the Bind's own statement claims them.
+// noteBind handles a Bind that may write: the CHECK of a parameter's domain runs during the Bind, before the note of the bound statement. If the
+// transaction has a note, another one without a statement goes in front of the Bind, so that such writes are not attributed to the previous statement.
+// If it has none, the note behind the bound statement claims them.
 func (s *session) noteBind(portal []byte) error {
 	set := s.pending.settings.Load()
 	if s.tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) || !s.database.vocabulary.mayBind() {
@@ -122,8 +122,8 @@ func (s *session) noteBind(portal []byte) error {
 	return s.note(swallow, nobody, set, s.tx.trail())
 }
 
-// meaning returns the statement that a name refers to in a Bind. If the statement may be one that the server refuses to run beside a note, an
-// unnecessary note would make it fail: then meaning waits until everything before this group has been answered, when the statement is certain.
+// meaning returns the statement that a name refers to in a Bind. If it may be a statement that the server refuses beside a note, an unnecessary note
+// would make it fail. Then meaning waits until all earlier groups have been answered: after that, it is certain which statement the name refers to.
 func (s *session) meaning(name []byte) (*statement, error) {
 	st := s.statements.find(name, s.tx.group)
 	if !st.alone {
@@ -157,7 +157,7 @@ func (s *session) closeObject(m message) error {
 
 // execute handles Execute: portal, row limit.
 func (s *session) execute(m message) error {
-	if err := s.settle(); err != nil {
+	if err := s.awaitSettings(); err != nil {
 		return err
 	}
 	s.enter()
@@ -208,7 +208,7 @@ func (s *session) execute(m message) error {
 	return s.forward(m, e)
 }
 
-// trails reports whether a note follows an Execute: if the statement may have written and no note in front covers it.
+// trails reports whether a note follows an Execute: the statement may write, and no note in front covers it.
 func (s *session) trails(p *path, st *statement, set *settings) bool {
 	return p.otherwise == trailing && mayTrail(st.effects.tx) && !set.standby && s.notesNow(set) && !s.tx.failed && !s.tx.wants(p.when)
 }
@@ -227,8 +227,8 @@ func (s *session) forwardAndNote(m message, e entry, st *statement, set *setting
 	return s.note(swallow, of.behind(), set, s.tx.trail())
 }
 
-// afterMissed returns the subject of a note behind a statement, and whether a note of no statement must go in front of the statement, to cover writes
-// that had no note. Nothing may precede a statement that may commit: then the note behind it is of no statement.
+// afterMissed returns the subject of a note behind a statement. ahead reports whether a note without a statement must go in front of the statement, to
+// cover earlier writes that had no note. No note may precede a statement that may commit: then the note behind it names no statement.
 func (s *session) afterMissed(need parser.Need, of subject) (_ subject, ahead bool) {
 	missed := s.tx.missed
 	s.tx.missed = false
@@ -250,9 +250,9 @@ func (s *session) noteBefore(p *path, st *statement, bound uint32, set *settings
 	return s.note(swallow, st.subject, set, s.tx.note(st.hash))
 }
 
-// failedBefore reports whether a portal that was bound in an earlier group is executed in a block that has failed since. The server would refuse the
-// note first, with another message than for the statement itself; if the Bind is in the same group, the server already refuses the Bind. A statement
-// that cannot be parsed may be the ROLLBACK that the block waits for, and would not be refused.
+// failedBefore reports whether the block has failed since the portal was bound in an earlier group. The server would then refuse the note first, with
+// another message than for the statement itself. If the Bind is in this group, the server already refuses the Bind, except that of a ROLLBACK: any
+// statement that cannot be parsed may be one.
 func (s *session) failedBefore(st *statement, bound uint32) (bool, error) {
 	if s.tx.certain || s.tx.revived == s.tx.group || bound == s.tx.group && !st.unreadable {
 		return false, nil

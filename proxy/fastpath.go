@@ -9,7 +9,7 @@ import (
 var largeObjects = []uint32{715, 764, 765, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172}
 
 // functionCall handles FunctionCall. It has no text that could say what the function writes, and its writes must not be attributed to the previous
-// statement. If the transaction has a note, a note of no statement goes in front.
+// statement. If the transaction has a note, a note without a statement goes in front.
 func (s *session) functionCall(m message) error {
 	s.unsynced = s.unsynced || s.inGroup
 	s.enter()
@@ -28,8 +28,8 @@ func (s *session) functionCall(m message) error {
 	return s.forward(m, entry{kind: 'F', group: s.tx.group})
 }
 
-// noteNobody sends a note of no statement, either in the group that has begun or as a group of its own, which only a transaction block keeps together
-// with what follows. The note is not sent as a Query, which would destroy the client's unnamed statement.
+// noteNobody sends a note without a statement: in the group that has begun, if there is one, or else, inside a transaction block, as a group of its own.
+// The note is not sent as a Query, which would destroy the client's unnamed statement.
 func (s *session) noteNobody(set *settings) error {
 	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 		return err

@@ -76,26 +76,26 @@ type hosts struct {
 	log     *zap.Logger
 
 	mu    sync.Mutex
-	known map[string]opinion // by address
-	news  chan struct{}      // closed at the next change
+	known map[string]knownRole // by address
+	news  chan struct{}        // closed at the next change
 }
 
-type opinion struct {
+type knownRole struct {
 	role Role
 	err  error // why the role is not known
 }
 
 func newHosts(servers []Server, target Target, log *zap.Logger) *hosts {
-	h := &hosts{servers: servers, target: target, log: log, known: map[string]opinion{}, news: make(chan struct{})}
+	h := &hosts{servers: servers, target: target, log: log, known: map[string]knownRole{}, news: make(chan struct{})}
 	for _, server := range servers {
-		h.known[server.Address] = opinion{err: errNotAsked}
+		h.known[server.Address] = knownRole{err: errNotAsked}
 	}
 	return h
 }
 
 // watch queries the servers until ctx ends.
 func (h *hosts) watch(ctx context.Context) {
-	if h.anyWill() {
+	if h.acceptsAnyRole() {
 		return
 	}
 	var asking sync.WaitGroup
@@ -109,7 +109,7 @@ func (h *hosts) watch(ctx context.Context) {
 	asking.Wait()
 }
 
-func (h *hosts) anyWill() bool { return h.target == "" || h.target == TargetAny }
+func (h *hosts) acceptsAnyRole() bool { return h.target == "" || h.target == TargetAny }
 
 // follow queries one server until ctx ends.
 func (h *hosts) follow(ctx context.Context, server Server) {
@@ -118,7 +118,7 @@ func (h *hosts) follow(ctx context.Context, server Server) {
 		role, err := server.Role(limited)
 		cancel()
 		if ctx.Err() == nil {
-			h.learn(server.Address, opinion{role, err})
+			h.learn(server.Address, knownRole{role, err})
 		}
 		select {
 		case <-ctx.Done():
@@ -127,7 +127,7 @@ func (h *hosts) follow(ctx context.Context, server Server) {
 	}
 }
 
-func (h *hosts) learn(address string, now opinion) {
+func (h *hosts) learn(address string, now knownRole) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	before := h.known[address]
@@ -138,7 +138,7 @@ func (h *hosts) learn(address string, now opinion) {
 	close(h.news)
 	h.news = make(chan struct{})
 	if now.err != nil {
-		h.log.Warn("the role of a server is not known: it gets no sessions", zap.String("finding", "server-role-unknown"), zap.String("server", address), zap.Error(now.err))
+		h.log.Warn("the role of a server is unknown: it gets no sessions", zap.String("finding", "server-role-unknown"), zap.String("server", address), zap.Error(now.err))
 		return
 	}
 	h.log.Info("role of a server", zap.String("server", address), zap.Stringer("role", now.role))
@@ -147,7 +147,7 @@ func (h *hosts) learn(address string, now opinion) {
 // choose returns the servers that a session may use, in order of preference. If there is none it waits up to wait, because a standby may be about to
 // be promoted.
 func (h *hosts) choose(ctx context.Context, wait time.Duration) ([]Server, error) {
-	if h.anyWill() {
+	if h.acceptsAnyRole() {
 		return h.servers, nil
 	}
 	over := time.NewTimer(wait)
@@ -202,7 +202,7 @@ func (h *hosts) describe() error {
 
 // confirm returns an error if the server's role has changed since it was queried.
 func (h *hosts) confirm(standby bool) error {
-	if h.anyWill() || h.target == TargetPreferStandby || h.target.accepts(Role{Standby: standby}) ||
+	if h.acceptsAnyRole() || h.target == TargetPreferStandby || h.target.accepts(Role{Standby: standby}) ||
 		h.target == TargetReadOnly { // a primary may be read-only, as the last query found
 		return nil
 	}

@@ -45,7 +45,7 @@ func newHouse(t *testing.T, config Config) *house {
 	t.Cleanup(func() {
 		p.closeNow()
 		p.running.Wait()
-		p.beside.Wait()
+		p.tasks.Wait()
 	})
 	return h
 }

@@ -29,7 +29,7 @@ const (
 	following       // as a group of its own, after the statement has succeeded
 )
 
-// path is one way in which a statement reaches the server, and what becomes of its note.
+// path is one way in which a statement reaches the server, and the form of its note.
 type path struct {
 	message   byte        // Q: a statement of a Query; E: an Execute
 	need      parser.Need // of the statement
@@ -111,8 +111,8 @@ func (s *session) enter() {
 	}
 }
 
-// settle waits for the reply to an earlier group that changed a setting on which notes depend.
-func (s *session) settle() error {
+// awaitSettings waits for the reply to an earlier group that changed a setting on which notes depend.
+func (s *session) awaitSettings() error {
 	if s.tx.unsure == 0 || s.inGroup && s.tx.unsure == s.tx.group {
 		return nil
 	}
@@ -135,9 +135,9 @@ func (s *session) awaitAnswer(group uint32) error {
 	return nil
 }
 
-// notesNow reports whether the session writes notes at this moment. It also does so for writes on a hot standby: pgtee.note() does nothing there and
-// the write is refused, but the server reports a promotion only with the reply to the first request after it. For statements that only may write, and
-// on a standby only read, this would cost too much.
+// notesNow reports whether the session can write notes at this moment. It does not exclude a hot standby, where pgtee.note() does nothing and the write
+// is refused: the server reports a promotion only with the reply to the first request after it. For a statement that only may write, this would cost too
+// much, so trails and wantsExact exclude a standby.
 func (s *session) notesNow(*settings) bool {
 	return s.database.isReady() && !s.pending.isLost()
 }
@@ -150,7 +150,7 @@ func (s *session) skips(hash uint64) bool {
 	return hash != 0 && hash == s.tx.last
 }
 
-// sync, query and functionCall end a group.
+// sync handles Sync. Like query and functionCall, it ends a group.
 func (s *session) sync(m message) error {
 	s.enter()
 	if err := s.noteImplicitEnd(s.pending.settings.Load()); err != nil {

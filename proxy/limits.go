@@ -35,8 +35,8 @@ type usage struct {
 	byUser, byDatabase map[string]int
 }
 
-// admit refuses a session by the names in its startup packet.
-func (p *Proxy) admit(st *startup) error {
+// checkNames refuses a session by the names in its startup packet.
+func (p *Proxy) checkNames(st *startup) error {
 	l := &p.terms.Load().Limits
 	switch {
 	case !l.Databases.admits(st.database):
@@ -47,9 +47,9 @@ func (p *Proxy) admit(st *startup) error {
 	return nil
 }
 
-// enter counts a session that the server has authenticated, or says which limit it exceeds. Sessions do not count before authentication: otherwise
+// count counts a session that the server has authenticated, or says which limit it exceeds. Sessions do not count before authentication: otherwise
 // clients without a password could exhaust a user's limit.
-func (p *Proxy) enter(st *startup) error {
+func (p *Proxy) count(st *startup) error {
 	l := &p.terms.Load().Limits
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,15 +65,15 @@ func (p *Proxy) enter(st *startup) error {
 	u.sessions++
 	u.byUser[st.user]++
 	u.byDatabase[st.database]++
-	st.entered = true
+	st.counted = true
 	return nil
 }
 
 func reached(have, limit int) bool { return limit > 0 && have >= limit }
 
-// leaveLocked uncounts a session that has entered.
-func (p *Proxy) leaveLocked(st *startup) {
-	if !st.entered {
+// uncountLocked reverts count.
+func (p *Proxy) uncountLocked(st *startup) {
+	if !st.counted {
 		return
 	}
 	u := &p.usage
@@ -89,8 +89,8 @@ func decrement(counts map[string]int, name string) {
 	}
 }
 
-// watch ends sessions that are idle for too long, and cancels requests that run for too long, until ctx ends.
-func (p *Proxy) watch(ctx context.Context) {
+// enforceTimeouts ends sessions that are idle for too long, and cancels requests that run for too long, until ctx ends.
+func (p *Proxy) enforceTimeouts(ctx context.Context) {
 	var cancels sync.WaitGroup // a server may be slow to accept a CancelRequest; other sessions must not wait for it
 	defer cancels.Wait()
 	for {
@@ -98,9 +98,9 @@ func (p *Proxy) watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(cmp.Or(l.interval(), time.Second)):
+		case <-time.After(cmp.Or(l.checkInterval(), time.Second)):
 		}
-		if l.interval() == 0 {
+		if l.checkInterval() == 0 {
 			continue // until a reload
 		}
 		for _, s := range p.list() {
@@ -111,8 +111,8 @@ func (p *Proxy) watch(ctx context.Context) {
 	}
 }
 
-// interval returns an interval short enough for the shortest of the limits, or zero if there are no limits.
-func (l *Limits) interval() (shortest time.Duration) {
+// checkInterval returns an interval short enough for the shortest of the limits, or zero if there are no limits.
+func (l *Limits) checkInterval() (shortest time.Duration) {
 	for _, d := range []time.Duration{l.Idle, l.IdleInTransaction, l.Query} {
 		if d > 0 && (shortest == 0 || d < shortest) {
 			shortest = d

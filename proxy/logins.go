@@ -8,9 +8,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// logins bounds the number of clients that log in, or send CancelRequests, at the same time. As many others wait for their turn, a part of them from
-// one network: a reconnect storm becomes a queue. While others wait, a client that keeps the server waiting for an answer for too long loses its turn,
-// and one that waits is closed if its place is needed.
+// logins limits the number of clients that log in, or send CancelRequests, at the same time. As many others may wait for their turn, a quarter of them
+// from one network, so that a reconnect storm becomes a queue. While clients wait, a login whose client does not answer the server for too long is
+// ended. If all places to wait are taken, the client that has waited longest is disconnected.
 type logins struct {
 	log *zap.Logger
 
@@ -99,7 +99,7 @@ func (l *logins) admitLocked() {
 	}
 }
 
-// relieve ends as many logins as other clients wait, provided that their own clients do not answer.
+// relieve ends logins whose clients have not answered the server for answerLasts, at most as many as there are waiting clients.
 func (l *logins) relieve() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -64,7 +64,7 @@ func (l *ledger) note(payload string) {
 		from, size := binary.BigEndian.Uint32(raw[3:]), binary.BigEndian.Uint32(raw[7:])
 		name = l.text[from:][:size]
 	}
-	if flags&note.FlagBehind != 0 {
+	if flags&note.FlagClaimsPrevious != 0 {
 		for _, text := range l.unclaimed {
 			if text != name && name != nameless && l.current == "" {
 				l.fault("%q is claimed for %q", text, name)

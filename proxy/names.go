@@ -17,7 +17,7 @@ func matchesAny(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, name) })
 }
 
-// matches reports whether the whole name matches a pattern, by the rule of the publisher's globs. It backtracks to the last star only, so it takes at
+// matches reports whether the whole name matches a pattern, as the publisher's patterns do. It backtracks to the last star only, so it takes at
 // most len(pattern)*len(name) steps.
 func matches(pattern, name string) bool {
 	star, resume, starred := "", "", false

@@ -27,14 +27,14 @@ func (s *session) runOurs(visibility visibility, statement string, subject subje
 		at := len(dst)
 		dst = s.notes.append(append(dst, 0, 0, 0, 0), set, subject, first)
 		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
-		whatever, binds := byte('t'), byte('f')
-		if s.notes.binds(first) == note.FlagSigned {
+		always, binds := byte('t'), byte('f')
+		if s.notes.bindingFlag(first) == note.FlagSigned {
 			binds = 't'
 		}
-		if subject.flags&(note.FlagBehind|note.FlagNameless) != 0 {
-			whatever = 'f'
+		if subject.flags&(note.FlagClaimsPrevious|note.FlagNameless) != 0 {
+			always = 'f'
 		}
-		dst = append(dst, 0, 0, 0, 1, whatever)
+		dst = append(dst, 0, 0, 0, 1, always)
 		return append(dst, 0, 0, 0, 1, binds, 0, 0)
 	})
 	if err != nil {

@@ -379,7 +379,7 @@ func (p *pending) answerLocked(status byte, group uint32) (drained bool) {
 	return p.endIfIdleLocked()
 }
 
-// holdWords adds words of DDL in this group, and returns those that have not been there before.
+// holdWords adds words of DDL in this group, and returns what vocabulary.doubt must add: these words or, once there are too many, those that stand for all.
 func (p *pending) holdWords(words []string, group uint32) (added []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -513,8 +513,8 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 }
 
 // startCancel is called before a CancelRequest is sent. It returns false if the running statement is the proxy's and must not be cancelled: the query
-// for the outbox before the session begins, or the note after the client's request has succeeded. The client's request that follows a question is yet
-// to be cancelled: startCancel waits for the answer until ctx ends.
+// for the outbox before the session begins, or the note after the client's request has succeeded. While the running statement is a question of the
+// proxy, startCancel waits for its answer, or until ctx ends, because the CancelRequest is meant for the client's request that follows.
 func (p *pending) startCancel(ctx context.Context) bool {
 	defer context.AfterFunc(ctx, p.wake)()
 	p.mu.Lock()

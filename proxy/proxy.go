@@ -1,6 +1,6 @@
 // Package proxy runs between PostgreSQL clients and their server. Each client has a server connection of its own, to which its messages pass
-// unchanged, except that a note goes in front of each write, inside the client's own transaction. The table paths in inject.go says what is added,
-// where, and what the client does not see.
+// unchanged, except that a note goes in front of each write, inside the client's own transaction. The variable paths in inject.go lists what is added,
+// where, and which replies the client does not see.
 package proxy
 
 import (
@@ -61,8 +61,8 @@ type Proxy struct {
 	hosts      *hosts
 	dialer     func(ctx context.Context, address string) (net.Conn, error)
 	background func() // starts the tasks beside the sessions, once
-	over       func() // ends those tasks
-	beside     sync.WaitGroup
+	stopTasks  func() // ends those tasks
+	tasks      sync.WaitGroup
 	closing    chan struct{} // closed when no more clients are accepted
 
 	mu        sync.Mutex
@@ -72,7 +72,7 @@ type Proxy struct {
 	usage     usage
 	owners    map[string]*session // BackendKeyData -> session whose CancelRequests contain it
 	number    uint32              // of the latest session
-	pooled    sync.Once           // the log has been told that there is a pooler before the server
+	pooled    sync.Once           // logs once that there is a pooler in front of the server
 	running   sync.WaitGroup
 }
 
@@ -101,11 +101,11 @@ func New(config Config) (*Proxy, error) {
 	p.terms.Store(t)
 	p.dialer = p.dialPlain
 	ctx, over := context.WithCancel(context.Background())
-	p.over = over
+	p.stopTasks = over
 	p.background = sync.OnceFunc(func() {
-		p.beside.Go(func() { p.watch(ctx) })
-		p.beside.Go(func() { p.hosts.watch(ctx) })
-		p.beside.Go(func() {
+		p.tasks.Go(func() { p.enforceTimeouts(ctx) })
+		p.tasks.Go(func() { p.hosts.watch(ctx) })
+		p.tasks.Go(func() {
 			<-p.closing
 			p.running.Wait()
 			p.loops.stop()
@@ -145,7 +145,7 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-// open starts a session as soon as there is room for another stranger.
+// open starts a session as soon as there is room for another connection that has not sent its startup packet: see strangers.
 func (p *Proxy) open(ctx context.Context, client net.Conn) {
 	t := p.terms.Load()
 	if conn, ok := client.(*net.TCPConn); ok {
@@ -186,7 +186,7 @@ func (p *Proxy) forget(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
-	p.leaveLocked(&s.started)
+	p.uncountLocked(&s.started)
 	if key := string(s.started.key); p.owners[key] == s {
 		delete(p.owners, key)
 	}
@@ -212,14 +212,14 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		p.closeNow()
 		<-ended
 	}
-	p.over()
-	p.beside.Wait()
+	p.stopTasks()
+	p.tasks.Wait()
 	return err
 }
 
 // closeNow cuts off all sessions.
 func (p *Proxy) closeNow() {
-	p.over()
+	p.stopTasks()
 	for _, s := range p.stop() {
 		s.cut()
 	}

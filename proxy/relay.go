@@ -31,7 +31,7 @@ func (s *session) upstream(ended chan<- error) direction {
 	return direction{
 		buffer: &s.up,
 		process: func() error {
-			if err := s.walkRequests(); err != nil {
+			if err := s.handleRequests(); err != nil {
 				return err
 			}
 			return s.up.flush(s.server)
@@ -65,8 +65,8 @@ func (s *session) endRequests() {
 	closeWrite(server)
 }
 
-// walkRequests handles each buffered message of the client.
-func (s *session) walkRequests() error {
+// handleRequests handles each buffered message of the client.
+func (s *session) handleRequests() error {
 	for {
 		m, ok, err := s.up.message()
 		if err != nil {
@@ -118,14 +118,14 @@ func (s *session) downstream(ended chan<- error) direction {
 	return direction{
 		buffer: &s.down,
 		process: func() error {
-			walked := s.walkReplies()
+			handled := s.handleReplies()
 			if err := s.down.flush(s.client); err != nil {
 				return err
 			}
-			if walked == nil && s.replies.drained {
+			if handled == nil && s.replies.drained {
 				return errDrained
 			}
-			return walked
+			return handled
 		},
 		read: func() error {
 			err := s.down.read(s.server)
@@ -141,8 +141,8 @@ func (s *session) downstream(ended chan<- error) direction {
 	}
 }
 
-// walkReplies handles each buffered message of the server.
-func (s *session) walkReplies() error {
+// handleReplies handles each buffered message of the server.
+func (s *session) handleReplies() error {
 	for {
 		m, ok, err := s.down.message()
 		if err != nil {
@@ -153,7 +153,7 @@ func (s *session) walkReplies() error {
 			return nil
 		}
 		if m.kind == 'S' {
-			s.learn(m.body)
+			s.recordParameter(m.body)
 		}
 		if err := s.reply(m); err != nil {
 			return err
@@ -161,8 +161,8 @@ func (s *session) walkReplies() error {
 	}
 }
 
-// learn records a ParameterStatus.
-func (s *session) learn(body []byte) {
+// recordParameter records a ParameterStatus.
+func (s *session) recordParameter(body []byte) {
 	if name, value, ok := parameterStatus(body); ok {
 		s.pending.settings.Store(s.pending.settings.Load().with(name, value))
 	}
@@ -170,7 +170,7 @@ func (s *session) learn(body []byte) {
 
 // reply carries out the verdict on one server message.
 func (s *session) reply(m message) error {
-	if s.replies.given {
+	if s.replies.gaveUp {
 		s.down.pass(m)
 		return nil
 	}
@@ -247,7 +247,7 @@ func (s *session) noteFailed(m message, hidden bool) {
 	s.warn("a note failed", zap.String("finding", "note-failed"), zap.ByteString("sqlstate", code), zap.String("database", s.started.database))
 	s.proxy.counters.noteErrors.Add(1)
 	switch kind := s.replies.head.kind; {
-	case kind == 'B' || kind == 'E': // a function of the client may have created another statement of that name: only the error of a text sent by the proxy proves that the outbox is missing
+	case kind == 'B' || kind == 'E': // perhaps the error of another statement of that name, which a function of the client has created: no proof that the outbox is missing
 		s.pending.unprepare()
 		if string(code) == "42501" { // PUBLIC has lost the privilege to call pg_logical_emit_message()
 			s.database.emits.Store(false)
@@ -272,7 +272,7 @@ func (s *session) lose(m message) error {
 	if !s.pending.lose() || s.replies.hiding || len(s.replies.kept) > 0 {
 		return lostError()
 	}
-	s.replies.given = true
+	s.replies.gaveUp = true
 	s.down.pass(m)
 	return nil
 }

@@ -68,7 +68,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 			for b.Loop() {
 				turn()
 			}
-			if s.replies.given || s.pending.size > 0 {
+			if s.replies.gaveUp || s.pending.size > 0 {
 				b.Fatal("the replies do not match the requests")
 			}
 		})

@@ -28,12 +28,12 @@ type replies struct {
 	failed     bool   // a statement of the group has failed
 	ignored    int    // number of Syncs whose ReadyForQuery may still come: a copy has failed, and no other reply has come since
 	last       uint32 // group of the last of these Syncs
-	given      bool   // matching has been given up
+	gaveUp     bool   // replies are no longer matched with requests
 	drained    bool   // the session ends now: it was idle and draining at the last ReadyForQuery
 
-	// kept is a message that the proxy holds back, and drops if an error comes first; empty if there is none. It is either the CommandComplete of a
-	// statement with a note after it: without the note it would come after the commit, which may fail. Or it is the RowDescription of a Describe: for a
-	// CALL or EXPLAIN that the client sent as a Query, it would come after the notices.
+	// kept is a message that the proxy holds back, and drops if an error comes first; empty if there is none. It is the CommandComplete of a
+	// statement with a note after it: in the client's own Query it would come only after the commit, which may fail. Or it is the RowDescription of a
+	// Describe: if the client's Query is a CALL or EXPLAIN, it would come after the notices.
 	kept []byte
 }
 
@@ -297,7 +297,8 @@ func (r *replies) ready(body []byte) verdict {
 }
 
 // revive handles the ReadyForQuery of a Sync that was considered ignored, although the copy had failed before the server read it. While a Sync is at
-// the head the two cannot be distinguished, and the last one is left over. A Query that has failed gets its own ReadyForQuery first.
+// the head, its ReadyForQuery cannot be distinguished from that of an ignored Sync: each counts as that of the head, and those left over at the end come
+// here. The ReadyForQuery of a failed Query at the head also comes first.
 func (r *replies) revive(body []byte) verdict {
 	if len(body) != 1 {
 		return lost

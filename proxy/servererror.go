@@ -79,8 +79,7 @@ func borrow(own, source place) []borrowed {
 // syntaxError is raised before anything runs, so it points into the text of the Query.
 const syntaxError = "42601"
 
-// positionOf returns where the error points that the statement with this number raised. If two places are possible, it assumes the statement's own
-// arguments.
+// positionOf returns where an error of the statement with this number points. If two places are possible, it assumes the statement's own arguments.
 func (e *entry) positionOf(body []byte, result, done int) position {
 	given, err := strconv.Atoi(string(errorField(body, 'P')))
 	if err != nil || given <= 0 {

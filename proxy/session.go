@@ -51,7 +51,7 @@ type session struct {
 	executed   executed
 	parsed     struct{ group, generation uint32 } // where the proxy's own statement was last parsed
 	list       []parser.Statement                 // scratch
-	unread     []byte                             // the last bytes received of a text that is longer than the buffer; empty: there is none
+	unread     []byte                             // end of the part received so far of a text longer than the buffer; empty: there is none
 	terminated bool                               // the client has sent Terminate
 	watching   chan struct{}                      // closed when the client is no longer watched; nil: it is not being watched
 
@@ -85,7 +85,7 @@ func (s *session) run(ctx context.Context) {
 	if err == nil {
 		err = s.relay()
 	} else {
-		s.tellIfOurs(err)
+		s.sendOwnError(err)
 	}
 	s.log.Debug("session ended", zap.Error(err))
 }
@@ -94,7 +94,7 @@ func (s *session) run(ctx context.Context) {
 func (s *session) logIn(ctx context.Context) error {
 	defer s.cancel()
 	login := s.terms.Limits.Login
-	packet, err := s.listen(ctx, min(login, strangerLasts))
+	packet, err := s.awaitStartup(ctx, min(login, strangerLasts))
 	if err != nil {
 		return err
 	}
@@ -111,8 +111,8 @@ func (s *session) logIn(ctx context.Context) error {
 	})
 }
 
-// listen returns the client's startup packet or CancelRequest.
-func (s *session) listen(ctx context.Context, limit time.Duration) (packet []byte, err error) {
+// awaitStartup returns the client's startup packet or CancelRequest.
+func (s *session) awaitStartup(ctx context.Context, limit time.Duration) (packet []byte, err error) {
 	defer s.proxy.strangers.leave(s)
 	err = s.within(ctx, limit, errSilent, func(context.Context) (err error) {
 		packet, err = s.readBeginning()
@@ -141,7 +141,7 @@ func (s *session) relay() error {
 	release := s.move(up, down)
 	err := <-replies
 	s.pending.end()
-	s.tellIfOurs(err)
+	s.sendOwnError(err)
 	s.close()
 	err = errors.Join(err, <-requests)
 	release()
@@ -157,8 +157,8 @@ func (s *session) moveByGoroutines(up, down direction) {
 	down.repeat()
 }
 
-// tellIfOurs tells the client why the proxy itself ends the session. Nothing else writes to the client at that time.
-func (s *session) tellIfOurs(err error) {
+// sendOwnError sends the client an error with which the proxy itself ends the session. Nothing else writes to the client at that time.
+func (s *session) sendOwnError(err error) {
 	var told *clientError
 	if !errors.As(err, &told) {
 		return

@@ -18,7 +18,7 @@ const (
 // query handles Query: one text with any number of statements.
 func (s *session) query(m message) error {
 	s.countQuery()
-	if err := s.settle(); err != nil {
+	if err := s.awaitSettings(); err != nil {
 		return err
 	}
 	s.unsynced = s.unsynced || s.inGroup
@@ -97,7 +97,7 @@ func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
 			s.list[i].Name = "" // not the name that the server will read
 		}
 	}
-	s.inform(readable, lexis)
+	s.applyVocabulary(readable, lexis)
 	return ok
 }
 
@@ -119,8 +119,8 @@ func (s *session) split(text []byte, lexis parser.Lexis) (ok bool) {
 	return ok
 }
 
-// mayConvert reports whether current_query() may return a text in other bytes than the client sent. Not every conversion has an inverse (two codes of
-// SJIS map to one character), and statements before a note in the text may change the encoding: SET, ROLLBACK, set_config().
+// mayConvert reports whether current_query() may return other bytes than the client sent. Some conversions cannot be reversed (two codes of SJIS map to
+// one character), and a statement before the note may change the encoding: SET, ROLLBACK, set_config().
 func (s *session) mayConvert(text []byte, set *settings) bool {
 	return (set.converts() || len(s.list) > 1) && !isASCII(text)
 }
@@ -134,8 +134,8 @@ func isASCII[T string | []byte](text T) bool {
 	return true
 }
 
-// need returns when a statement with these effects gets a note. What EXECUTE does is known from its PREPARE. In a block the server refuses commands
-// that cannot run there; the forms that can, for example of ALTER SUBSCRIPTION, write.
+// need returns when a statement with these effects gets a note. What EXECUTE does is known from its PREPARE. A command with
+// need After counts as a write in a block: the server refuses it there, unless it is a form that may run in a block, such as some of ALTER SUBSCRIPTION.
 func (s *session) need(own parser.Need, e effects) parser.Need {
 	if e.tx == parser.Execute && own != parser.Always {
 		own = s.statements.run(e, s.tx.group).need

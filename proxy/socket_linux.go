@@ -10,8 +10,8 @@ import (
 )
 
 // socket is a TCP or Unix connection whose reads and writes do not notify Go's scheduler that they enter the kernel. They never block there, but a
-// write takes as long as the kernel needs for delivery, which the scheduler would mistake for blocking and start another thread: a quarter of a hop's
-// processor time. Reads must come from one goroutine and writes from one goroutine, or both from tls.Conn, which serializes them.
+// write takes as long as the kernel needs for delivery. The scheduler would take that for blocking and start another thread, which costs a quarter of
+// the processor time of a hop. Reads must come from one goroutine and writes from one goroutine, or both from tls.Conn, which serializes them.
 type socket struct {
 	plain
 	raw      syscall.RawConn

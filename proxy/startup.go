@@ -34,17 +34,17 @@ type startup struct {
 	key         []byte // body of BackendKeyData; nil if none was received
 	server      Server
 	at          net.Addr // of the server
-	entered     bool     // counted against the limits
+	counted     bool     // counted against the limits
 	status      byte     // of the first ReadyForQuery
 }
 
-// errLoginTimeout ends a session that has not begun in time. The client is not told, as with PostgreSQL.
+// errLoginTimeout ends a session that has not begun in time. The client gets no error, as with PostgreSQL.
 var errLoginTimeout = errors.New("the login took longer than --login-timeout")
 
 // errSilent ends a connection that has not sent its first packet in time.
 var errSilent = errors.New("the client has not sent a startup packet in time")
 
-// errNoStartup ends a connection that does not begin with a startup packet. The client is not told, as with PostgreSQL, since it may speak any
+// errNoStartup ends a connection that does not begin with a startup packet. The client gets no error, as with PostgreSQL, since it may speak any
 // protocol.
 var errNoStartup = errors.New("the connection does not begin with a startup packet")
 
@@ -73,7 +73,7 @@ func (s *session) start(ctx context.Context, packet []byte) error {
 	if err := s.terms.tls.admit(s.client, s.started.user); err != nil {
 		return err
 	}
-	if err := s.proxy.admit(&s.started); err != nil {
+	if err := s.proxy.checkNames(&s.started); err != nil {
 		return err
 	}
 	if err := s.connect(ctx, packet); err != nil {
@@ -86,7 +86,7 @@ func (s *session) start(ctx context.Context, packet []byte) error {
 	if err := s.proxy.hosts.confirm(s.pending.settings.Load().standby); err != nil && !s.started.replication {
 		return err
 	}
-	if err := s.proxy.enter(&s.started); err != nil {
+	if err := s.proxy.count(&s.started); err != nil {
 		return err
 	}
 	if err := s.prepareNotes(); err != nil {
@@ -97,8 +97,8 @@ func (s *session) start(ctx context.Context, packet []byte) error {
 	return s.greet()
 }
 
-// connect sends the startup packet to the first server that accepts the session. If none of those with the right role does, connect waits, because
-// the known roles may be up to a second old.
+// connect sends the startup packet to the first server that accepts the session. If a role is required and no server with that role accepts, connect
+// tries again until ConnectTimeout, because the roles that the proxy knows may be a second old.
 func (s *session) connect(ctx context.Context, packet []byte) error {
 	hosts, deadline := s.proxy.hosts, time.Now().Add(s.terms.ConnectTimeout)
 	for {
@@ -110,11 +110,11 @@ func (s *session) connect(ctx context.Context, packet []byte) error {
 		if len(failures) == 0 {
 			return err
 		}
-		if hosts.anyWill() {
+		if hosts.acceptsAnyRole() {
 			return unreachableError(errors.Join(failures...))
 		}
 		for i, server := range servers {
-			hosts.learn(server.Address, opinion{err: failures[i]})
+			hosts.learn(server.Address, knownRole{err: failures[i]})
 		}
 	}
 }
@@ -141,7 +141,7 @@ func (s *session) try(ctx context.Context, packet []byte, servers []Server) (fai
 	return failures, nil
 }
 
-// way returns how the session's server was reached, with its address, since its name may resolve to another machine by now.
+// way returns the session's server with the IP address that was used, because its name may resolve to another machine by now.
 func (st *startup) way() Server {
 	server := st.server
 	if at, ok := st.at.(*net.TCPAddr); ok {
@@ -150,12 +150,12 @@ func (st *startup) way() Server {
 	return server
 }
 
-// offer sends the startup packet, and returns why the next server must be tried: this one does not answer, is not ready for clients, or requires the
-// other kind of connection, with or without TLS. Its answer stays in the buffer. If there is no other server to try and nothing to wait for, any
-// answer goes to the client.
+// offer sends the startup packet, and returns an error if another server must be tried: this one does not answer, is not ready for clients, or accepts
+// only connections with TLS, or without. Its answer stays in the buffer. If this is the last server and no role is required, any answer goes to the
+// client.
 func (s *session) offer(packet []byte, others []Server) (declined error) {
 	_, err := s.server.Write(packet)
-	if len(others) == 0 && s.proxy.hosts.anyWill() || err != nil {
+	if len(others) == 0 && s.proxy.hosts.acceptsAnyRole() || err != nil {
 		return err
 	}
 	s.server.SetReadDeadline(time.Now().Add(s.terms.ConnectTimeout))
@@ -201,7 +201,7 @@ func (s *session) readStartup() ([]byte, error) {
 	for range 3 {
 		packet, err := readPacket(s.client)
 		if err != nil {
-			hearOut(s.client)
+			discardInput(s.client)
 			return nil, err
 		}
 		switch code := binary.BigEndian.Uint32(packet[4:]); code {
@@ -221,13 +221,13 @@ func (s *session) readStartup() ([]byte, error) {
 	return nil, startupError("too many encryption requests")
 }
 
-// hearOut reads what else the client has sent, so that its connection is closed normally: with unread bytes it would be reset.
-func hearOut(client net.Conn) {
+// discardInput reads what else the client has sent, so that its connection is closed normally: with unread bytes it would be reset.
+func discardInput(client net.Conn) {
 	client.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	client.Read(make([]byte, maxStartupBytes))
 }
 
-// readPacket reads exactly one message, which has no kind.
+// readPacket reads exactly one message without a kind byte, as the first messages of a connection are.
 func readPacket(from io.Reader) ([]byte, error) {
 	var header [8]byte
 	if _, err := io.ReadFull(from, header[:1]); err != nil {
@@ -285,8 +285,8 @@ func isOff(value string) bool {
 		value != "" && (strings.HasPrefix("false", value) || strings.HasPrefix("no", value))
 }
 
-// authenticate moves messages in both directions until the server is ready: the messages of every authentication method pass unchanged. The
-// ReadyForQuery is kept for greet.
+// authenticate moves messages in both directions until the server is ready. The messages of every authentication method pass unchanged,
+// except for the offer of channel binding (sasl.go). The ReadyForQuery is kept for greet.
 func (s *session) authenticate() error {
 	answers := make(chan error, 1)
 	go func() { answers <- s.relayPasswords() }()
@@ -382,7 +382,7 @@ func (s *session) relayQuestions() error {
 func (st *startup) learn(s *session, m message) {
 	switch m.kind {
 	case 'S':
-		s.learn(m.body)
+		s.recordParameter(m.body)
 	case 'R':
 		if wantsAnswer(m.body) {
 			now := time.Now()
@@ -391,7 +391,7 @@ func (st *startup) learn(s *session, m message) {
 	case 'K':
 		if m.whole() && len(m.body) >= 8 {
 			st.key = append([]byte(nil), m.body...)
-			s.proxy.own(s)
+			s.proxy.registerKey(s)
 		}
 	}
 }
@@ -423,6 +423,6 @@ func (s *session) greet() error {
 	if s.pending.begin(s.started.status) {
 		return errDrained
 	}
-	s.pending.keepTime(s.proxy.terms.Load().Limits.interval() > 0)
+	s.pending.keepTime(s.proxy.terms.Load().Limits.checkInterval() > 0)
 	return nil
 }

@@ -190,7 +190,7 @@ func (s *statements) run(e effects, group uint32) *statement {
 }
 
 // meaning returns the statement to which a name refers if its last Parse or PREPARE is s; nil means none. A statement that was created keeps its
-// name: until it is closed the server refuses another one of that name, whether the proxy has received that reply yet or not. Requests that follow s
+// name: until it is closed, the server refuses another Parse of that name, even if the proxy has not received the error yet. Requests that follow s
 // in its own group run only if s was created. Otherwise, or if the earlier statement may have been closed, the name may refer to either of them.
 func (s *statement) meaning(group uint32, doubts int) *statement {
 	if s == nil || s.made.Load() || s.group == group {

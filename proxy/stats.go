@@ -40,7 +40,7 @@ type Stats struct {
 	NoteErrors           int64 // server errors caused by a note
 	LostReplies          int64 // sessions whose replies matched no request: no notes from then on
 	OversizeTexts        int64 // SQL texts longer than the buffer, of which only the beginning was parsed
-	UnreadableTexts      int64 // SQL texts that the lexer cannot read: no note
+	UnreadableTexts      int64 // SQL texts that the lexer cannot read to the end: the rest counts as a write
 	Cancels              int64
 }
 

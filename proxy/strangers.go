@@ -7,9 +7,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// strangers bounds the connections that have not sent their first packet yet. A client normally sends it immediately, so a silent connection is soon
-// closed: after strangerLasts, or as soon as others need its place and its courtesy period is over. One address may hold only a part of the places. A
-// CancelRequest or a login no longer occupies a place.
+// strangers limits the number of connections that have not sent their first packet yet. A client normally sends it immediately, so a silent connection is
+// soon closed: after strangerLasts, or as soon as others need its place and its courtesy period is over. One network may hold only a part of the places.
+// A connection gives up its place when its startup packet or CancelRequest has arrived.
 type strangers struct {
 	log *zap.Logger
 

@@ -61,7 +61,7 @@ func (p *Proxy) Reload(config Config) error {
 	p.logins.allow(t.Limits.Logins)
 	p.cancels.allow(t.Limits.Logins)
 	for _, s := range p.list() {
-		s.pending.keepTime(t.Limits.interval() > 0)
+		s.pending.keepTime(t.Limits.checkInterval() > 0)
 	}
 	return nil
 }

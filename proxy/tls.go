@@ -46,7 +46,7 @@ type certificates struct {
 	config *tls.Config
 }
 
-// brokenLasts is the time until unusable files are read again, because it may be that only their permissions change.
+// brokenLasts is the time after which unusable files are read again although they were not modified, because their permissions may have changed.
 const brokenLasts = time.Second
 
 func newCertificates(c ClientTLS, log *zap.Logger) (*certificates, error) {

@@ -20,7 +20,7 @@ type transaction struct {
 	holds   bool   // the transaction has, or had, a cursor whose query runs at COMMIT
 	mayHold bool   // a statement that could not be parsed may have declared such a cursor
 	missed  bool   // since the last note, something without a note may have written; a note after a later statement would claim those rows
-	missing bool   // missed has been true in this transaction: ROLLBACK TO, which may undo the note since, makes it true again
+	missing bool   // missed has been set in this transaction: ROLLBACK TO sets it again, because it may undo the note that cleared it
 	binds   bool   // the Bind of the portal bound may have written, and no note has claimed that yet
 	bound   string // name of that portal
 	setUser bool   // the transaction has changed the session's user, and its end may revert that
@@ -29,7 +29,7 @@ type transaction struct {
 }
 
 // next begins a group: a Query, or the messages up to a Sync. status and answered come from the last ReadyForQuery; the replies to later groups may
-// still be outstanding. Unless a block is known to be open, the group may begin a transaction; its notes must be valid for that one as well.
+// still be outstanding. Unless a block is known to be open, the group may begin a new transaction, so its notes must not rely on earlier ones.
 func (t *transaction) next(status byte, answered uint32) {
 	t.group++
 	t.open = status != 'I' && answered >= t.ending
@@ -159,7 +159,7 @@ func (t *transaction) bind(portal []byte) {
 	t.binds, t.bound = true, string(portal)
 }
 
-// run records that a portal runs, with or without a note after it. Such a note covers only what the portal's own Bind has written.
+// run records that a portal runs, with or without a note after it. The note claims what this portal's Bind has written, but not what another Bind has.
 func (t *transaction) run(portal []byte, trails bool) {
 	if t.binds && (t.bound != string(portal) || !trails) {
 		t.miss()

@@ -54,8 +54,8 @@ WHERE c.castcontext OPERATOR(pg_catalog.=) 'i' OR c.casttarget OPERATOR(pg_catal
 
 const (
 	wordsLast    = time.Minute      // after this time a starting session queries the catalog again
-	wordsShare   = 100              // and after this many times the duration of the query
-	doubtsLast   = 10 * time.Second // the same instead of wordsLast if DDL has passed
+	wordsShare   = 100              // but not before this many times the duration of the previous query has passed
+	doubtsLast   = 10 * time.Second // replaces wordsLast if DDL has passed through the proxy
 	maxWords     = 200_000
 	maxDoubtful  = 4096
 	everyWord    = "*" // in words: every query may write
@@ -67,7 +67,7 @@ const (
 // vocabulary is what the proxy knows about the words of one database. It is safe for concurrent use.
 type vocabulary struct {
 	known atomic.Pointer[map[string]struct{}] // words from the catalog; nil until a session has read them
-	fresh atomic.Pointer[map[string]struct{}] // words in DDL since then, which may be such words by now
+	fresh atomic.Pointer[map[string]struct{}] // words in DDL since then: something that may write may have this name by now
 	fires atomic.Bool                         // the catalog has functions for triggers
 
 	mu      sync.Mutex
@@ -83,7 +83,7 @@ type doubt struct {
 	last    time.Time
 }
 
-// isOver reports whether the DDL had ended, or seems to have, when the catalog was queried.
+// isOver reports whether the DDL had ended, as far as the proxy knows, at least a second before the catalog was queried.
 func (d doubt) isOver(asked time.Time) bool {
 	return d.holders == 0 && d.last.Before(asked.Add(-time.Second))
 }
@@ -106,7 +106,7 @@ func (v *vocabulary) mustAsk(now time.Time) bool {
 	return true
 }
 
-// mustRenew reports whether a session must query the catalog although it does not start, because of DDL that has ended.
+// mustRenew reports whether a session that has already started must query the catalog again, because DDL has ended.
 func (v *vocabulary) mustRenew(now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -138,7 +138,7 @@ func (v *vocabulary) learn(words map[string]struct{}, asked, now time.Time) {
 	v.publishDoubts()
 }
 
-// refuse records that the server refused to answer, which it may do only after a long time if the catalog is huge.
+// refuse records that the query failed. Its duration counts as well: if the catalog is huge, the query may have run until its timeout.
 func (v *vocabulary) refuse(asked, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -203,7 +203,7 @@ func (v *vocabulary) isEmpty() bool {
 	return known != nil && len(*known) == 0 && !v.hasDoubts()
 }
 
-// hasDoubts reports whether words of DDL may be such words.
+// hasDoubts reports whether words of DDL count that the catalog has not confirmed.
 func (v *vocabulary) hasDoubts() bool {
 	fresh := v.fresh.Load()
 	return fresh != nil && len(*fresh) > 0
@@ -285,8 +285,8 @@ func (s *session) renewWords() error {
 	})
 }
 
-// inform corrects the parser's result for a text, using the words of the database, and tracks its DDL.
-func (s *session) inform(text []byte, lexis parser.Lexis) {
+// applyVocabulary corrects the parser's result for a text, using the words of the database, and tracks its DDL.
+func (s *session) applyVocabulary(text []byte, lexis parser.Lexis) {
 	if s.database == nil || !s.database.isReady() {
 		return
 	}
@@ -306,7 +306,7 @@ func (s *session) inform(text []byte, lexis parser.Lexis) {
 	}
 }
 
-// hasQuery reports whether a statement whose text writes nothing may run a query, or prepares one.
+// hasQuery reports whether a statement that counts as one that never writes may run a query, or prepares one.
 func hasQuery(st *parser.Statement) bool {
 	switch st.Verb {
 	case "SELECT", "EXPLAIN", "COPY":

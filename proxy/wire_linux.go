@@ -188,7 +188,7 @@ func (w *wire) readLate(lend func() []byte, unused func()) (int, error) {
 func (w *wire) Read(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended != nil { // unread data make the kernel reset the connection when it is closed; if they were read, the peer could wait forever for room to send
+	if w.ended != nil { // read no more: with unread data, the kernel resets the connection at its close; otherwise the peer could wait forever for room to send
 		return 0, w.ended
 	}
 	in := transfer{p: p}

@@ -33,7 +33,7 @@ type audit struct {
 	statements []byte // JSON of the statements in the record
 	rows       int    // rows of the last statement so far
 	touched    []int  // tables of the last statement, as indexes in tables; at most maxStatementTables
-	untold     int    // number of further tables of the last statement
+	moreTables int    // number of further tables of the last statement
 }
 
 type tableCount struct {
@@ -55,8 +55,8 @@ type tableCount struct {
 // out, and "context" only if its SQL claims one. The session's actor is that of the first statement. "parts" is present only for a transaction that
 // became visible in several Kafka transactions, and is the number of these.
 //
-// The key is the session id; a write that bypassed the proxy has no key. verified is true if every statement's note is verified, false if one is
-// false, and otherwise null, with the reason of the first such note.
+// The key is the session id; a write that bypassed the proxy has no key. verified is true if the note of every statement is verified, false if one
+// is refuted, and otherwise null, with the reason of the first note that could not be verified.
 func (p *Publisher) appendAudit(tx *outbox.Transaction, parts int) {
 	a, b := &p.composer.audit, p.batch
 	b.Mark("audit")
@@ -149,7 +149,7 @@ func (a *audit) beginStatement(n *notes, i int, note *note.Note) {
 	}
 	a.begun++
 	a.trust = a.trust.And(note.Trust)
-	a.rows, a.touched, a.untold = 0, a.touched[:0], 0
+	a.rows, a.touched, a.moreTables = 0, a.touched[:0], 0
 	if a.omitted > 0 || len(a.statements) > maxAuditStatementBytes {
 		a.omitted++
 		return
@@ -181,9 +181,9 @@ func (a *audit) endStatement() {
 		dst = appendTableName(dst, a.tables[table].relation)
 	}
 	dst = append(dst, ']')
-	if a.untold > 0 {
+	if a.moreTables > 0 {
 		dst = append(dst, `,"tables_omitted":`...)
-		dst = strconv.AppendInt(dst, int64(a.untold), 10)
+		dst = strconv.AppendInt(dst, int64(a.moreTables), 10)
 	}
 	a.statements = append(dst, '}')
 }
@@ -214,7 +214,7 @@ func (a *audit) countChange(c *outbox.Change) {
 
 func (a *audit) touch(table int) {
 	if len(a.touched) == maxStatementTables {
-		a.untold++
+		a.moreTables++
 		return
 	}
 	a.touched = append(a.touched, table)

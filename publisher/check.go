@@ -10,8 +10,8 @@ import (
 // Repairs that an operator can make after a halt.
 const (
 	repairSystem      = "use another --prefix for this server, or run `pgtee repair --accept-divergence` to follow it from here on"
-	repairDiverged    = "run `pgtee repair --accept-divergence`, which continues after the last transaction that both share and publishes again the tables that the others changed"
-	repairUndecodable = "no retry cures this, and other consumers of the log would meet it, too: drop the slot with pg_drop_replication_slot(), run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table again; the audit of what was written meanwhile is lost"
+	repairDiverged    = "run `pgtee repair --accept-divergence`, which continues after the last transaction that Kafka and the database share, and publishes again the tables that later ones changed"
+	repairUndecodable = "retries do not help, and any other slot would fail at the same transaction: drop the slot with pg_drop_replication_slot(), run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table again; the audit of what was written meanwhile is lost"
 	repairLost        = "run `pgtee repair --accept-divergence`, which continues from where the slot stands and publishes every table again (--resync none: no table)"
 	repairPublish     = "run `pgtee setup` to correct the publications, then `pgtee repair --accept-divergence`, which publishes every table again (--resync none: no table)"
 )

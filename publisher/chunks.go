@@ -19,7 +19,7 @@ const maxChunksBytes = 16 << 20
 // progress of the copies becomes part of next, and so of the same Kafka transaction.
 func (p *Publisher) appendChunks(ctx context.Context, next Position) (Position, error) {
 	c := p.copier
-	if err := p.obeySignals(); err != nil {
+	if err := p.executeSignals(); err != nil {
 		return next, err
 	}
 	c.Turn(next.EndLSN)

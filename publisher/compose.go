@@ -25,7 +25,7 @@ type composer struct {
 // transaction.
 func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transaction, position, next Position) (Position, error) {
 	for _, tx := range transactions {
-		if err := p.resendCheck.see(tx); err != nil {
+		if err := p.resendCheck.observe(tx); err != nil {
 			return next, err
 		}
 		if position.holds(tx) {
@@ -53,17 +53,17 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 // giant is always published.
 func (p *Publisher) wanted(tx *outbox.Transaction) bool {
 	return !tx.Whole() || len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty ||
-		slices.ContainsFunc(tx.Notes, func(n note.Note) bool { return isAfter(n) || p.composer.notes.command(&n) == "TRUNCATE" })
+		slices.ContainsFunc(tx.Notes, func(n note.Note) bool { return isOutsideBlock(n) || p.composer.notes.command(&n) == "TRUNCATE" })
 }
 
-// isAfter reports whether a note was written after its command, which cannot run in a transaction block.
-func isAfter(n note.Note) bool { return n.Flags&note.FlagAfter != 0 }
+// isOutsideBlock reports whether a note was written after its command, which cannot run in a transaction block.
+func isOutsideBlock(n note.Note) bool { return n.Flags&note.FlagOutsideBlock != 0 }
 
 // append appends the records of one transaction: BEGIN, the changes, END, and the audit record. Records of a giant are sent before it is complete,
 // but become visible only with Publish. Changes that are already published are composed again and discarded, so that counters and known columns end
 // up as they were when those changes were published.
 func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction, position Position) error {
-	out, parts := position.out(tx)
+	out, parts := position.publishedOf(tx)
 	if tx.Part == 0 {
 		p.giant.beginWritten = false
 	}
@@ -140,7 +140,7 @@ func (p *Publisher) appendChange(ctx context.Context, tx *outbox.Transaction, i,
 	p.batch.At(tx, i)
 	if c.Op == outbox.Signal {
 		if c.Ordinal >= out {
-			return p.signal(c.Signal)
+			return p.execute(c.Signal)
 		}
 		return nil
 	}

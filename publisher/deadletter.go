@@ -47,7 +47,7 @@ func (p *Publisher) appendDeadLetter(ctx context.Context, tx *outbox.Transaction
 	case outbox.Event:
 		letter.Source = "events of the application"
 	case outbox.Message:
-		letter.Source += " with prefix " + string(record.Cut([]byte(c.Prefix), maxToldKeyBytes))
+		letter.Source += " with prefix " + string(record.Cut([]byte(c.Prefix), maxQuotedKeyBytes))
 	}
 	b.Cut(start)
 	var err error

@@ -40,8 +40,7 @@ func (p *Publisher) appendEvent(tx *outbox.Transaction, i int) {
 // maxEventSourceBytes leaves room for the longest event in a record of Kafka's default size.
 const maxEventSourceBytes = 64 << 10
 
-// appendEventSource appends a pgtee block preceded by the user. It leaves the block out if --sql-text-bytes makes it longer than an event leaves room
-// for.
+// appendEventSource appends a pgtee block preceded by the user. It leaves out a block that is too long, which --sql-text-bytes can make it.
 func appendEventSource(dst, block []byte, user string) []byte {
 	dst = record.AppendJSONString(append(dst, `{"user":`...), user)
 	if len(block) > maxEventSourceBytes {

@@ -37,8 +37,8 @@ func (p *Publisher) checkPrefix(first bool) error {
 	return nil
 }
 
-// checkFormerSlot halts a first start if another slot of this database has published under the same prefix: what was written between the two is in
-// neither.
+// checkFormerSlot halts a first start if another slot of this database has published under the same prefix: changes made between the end
+// of one slot and the start of the other are in neither.
 func (p *Publisher) checkFormerSlot() error {
 	names := p.neighbours(true)
 	if len(names) == 0 {

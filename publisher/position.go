@@ -61,8 +61,8 @@ func (p Position) holds(tx *outbox.Transaction) bool {
 	return tx.EndLSN <= p.EndLSN
 }
 
-// out returns how many changes of a partly published transaction are published, and in how many Kafka transactions.
-func (p Position) out(tx *outbox.Transaction) (changes, parts int) {
+// publishedOf returns how many changes of a partly published transaction are published, and in how many Kafka transactions.
+func (p Position) publishedOf(tx *outbox.Transaction) (changes, parts int) {
 	if tx.CommitLSN != p.EndLSN {
 		return 0, 0
 	}
@@ -78,16 +78,16 @@ func (p Position) after(next Position, tx *outbox.Transaction) Position {
 		next.Ordinal, next.Part = 0, 0
 		next.XID, next.CommitTime, next.LastLSN = tx.XID, tx.CommitTime, tx.EndLSN
 	case upTo > next.Ordinal:
-		_, parts := p.out(tx)
+		_, parts := p.publishedOf(tx)
 		next.Ordinal, next.Part = upTo, parts+1
 	}
 	return next
 }
 
-// reach is the minimum that a server must have written if it has everything that is published.
+// reach is the LSN up to which a server must at least have written WAL to contain everything that is published.
 func (p Position) reach() outbox.LSN {
 	if p.Ordinal > 0 {
-		return p.EndLSN + 1 // and the rest of the commit record
+		return p.EndLSN + 1 // the commit record that begins at EndLSN
 	}
 	return p.EndLSN
 }

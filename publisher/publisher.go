@@ -90,7 +90,7 @@ func New(cfg Config, open func(context.Context) (Source, error), log Log, format
 func newPublisher(cfg Config, open func(context.Context) (Source, error), log Log, format record.Format) *Publisher {
 	p := &Publisher{cfg: cfg, open: open, log: log, format: format, topics: record.TopicsOf(cfg.Prefix), owners: owners{}, limits: map[string]topicLimit{}, part: partBytes, now: time.Now, pause: Pause, composer: composer{notes: newNotes(cfg.SQLText, cfg.SQLTextBytes)}}
 	p.copier = p.newCopier(nil)
-	p.cfg.Shape.Tell = p.tellTopic
+	p.cfg.Shape.Tell = p.warnOwnTopic
 	return p
 }
 
@@ -120,17 +120,17 @@ func (p *Publisher) Run(ctx context.Context) error {
 			return nil
 		}
 		wait := p.backoff()
-		err = p.heed(err)
+		err = p.adaptTo(err)
 		switch halt.FateOf(err) {
 		case halt.Stop:
 			p.Halted(err)
 			return err
 		case halt.StandBy:
 			p.release()
-			p.say("standing by", err)
+			p.logTrouble("standing by", err)
 			wait = standByPause
 		case halt.Retry:
-			p.say("retrying", err)
+			p.logTrouble("retrying", err)
 		}
 		if p.pause(ctx, wait) != nil {
 			p.stats.state("stopped")
@@ -263,12 +263,12 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	if err := p.claimTopics(ctx); err != nil {
 		return Position{}, err
 	}
-	needed, err := p.check(recorded)
+	copyAll, err := p.check(recorded)
 	if err != nil {
 		return Position{}, err
 	}
 	s := p.source.System()
-	if needed {
+	if copyAll {
 		accepted := p.accept(recorded, startsAnew(s))
 		p.evict(true)
 		recorded = &accepted
@@ -293,7 +293,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	}
 	p.cfg.Keys.Resume(position.ChosenKeys)
 	p.copier = p.newCopier(position.Snapshots)
-	p.copier.Begin(recorded != nil, needed)
+	p.copier.Begin(recorded != nil, copyAll)
 	if err := p.readSignals(ctx); err != nil {
 		return Position{}, err
 	}
@@ -324,9 +324,9 @@ func (p *Publisher) compareHistory(position Position) error {
 }
 
 // check compares the recorded position with the source. Since another publisher may have published after the connection was made, a failed check
-// counts only if it fails again on a connection that was opened after the position was read. needed reports that changes were lost, so every table
+// counts only if it fails again on a connection that was opened after the position was read. copyAll reports that changes were lost, so every table
 // must be copied again.
-func (p *Publisher) check(recorded *Position) (needed bool, err error) {
+func (p *Publisher) check(recorded *Position) (copyAll bool, err error) {
 	s := p.source.System()
 	s.Server = max(s.Server, p.source.Received())
 	s.ConfirmedFlush = max(s.ConfirmedFlush, p.acked)
@@ -361,7 +361,7 @@ func (p *Publisher) receive(ctx context.Context, next Position) ([]*outbox.Trans
 			return nil, err
 		}
 	}
-	if err := p.copier.Taken(); err != nil {
+	if err := p.copier.OnlyResult(); err != nil {
 		return nil, err
 	}
 	due := min(p.checked.Add(p.cfg.CheckPublications).Sub(p.now()), p.cfg.IdleProgress)

@@ -31,16 +31,16 @@ type trouble struct {
 }
 
 const (
-	retell     = 5 * time.Minute  // how often a persistent failure is logged again
-	tellOthers = 10 * time.Second // how often a change of its cause is logged
+	repeatLogEvery   = 5 * time.Minute  // how often a persistent failure is logged again
+	logNewCauseAfter = 10 * time.Second // how often a change of its cause is logged
 )
 
-// say logs a new failure immediately, and a persistent one every few minutes: an outage of hours takes dozens of log lines, not thousands. A failure
+// logTrouble logs a new failure immediately, and a persistent one every few minutes: an outage of hours takes dozens of log lines, not thousands. A failure
 // that turns into another one is logged too.
-func (p *Publisher) say(state string, err error) {
+func (p *Publisher) logTrouble(state string, err error) {
 	now, cause := p.now(), causeOf(err)
 	since := now.Sub(p.trouble.lastLogged)
-	if p.trouble.state != state || p.trouble.cause != cause && since >= tellOthers || since >= retell {
+	if p.trouble.state != state || p.trouble.cause != cause && since >= logNewCauseAfter || since >= repeatLogEvery {
 		p.cfg.Log.Warn(state, zap.String("finding", "publisher-retries"), zap.Error(err))
 		p.trouble = trouble{state, cause, now}
 	}
@@ -71,8 +71,9 @@ func causeOf(err error) string {
 	}
 }
 
-// heed applies what an error requires of the next attempt: another topic for a table, or smaller records.
-func (p *Publisher) heed(err error) error {
+// adaptTo acts on an error before the next attempt: it renames a table's topic, lowers a topic's record limit, or halts if the server keeps failing to
+// decode the same transaction.
+func (p *Publisher) adaptTo(err error) error {
 	var unusable *UnusableTopic
 	var small *SmallTopic
 	switch {
@@ -86,15 +87,15 @@ func (p *Publisher) heed(err error) error {
 		}
 		delete(p.owners, unusable.Topic)
 	case errors.As(err, &small):
-		return p.limit(small, err)
+		return p.lowerLimit(small, err)
 	case errors.Is(err, outbox.ErrDecoding):
-		return p.decoding.judge(err, p.now())
+		return p.decoding.haltIfPersistent(err, p.now())
 	}
 	return err
 }
 
-// decodingPatience is how long the server may fail to decode the same transaction in the same way. An error that passes, such as a lookup that
-// meets concurrent DDL, does not last.
+// decodingPatience is how long the server may fail to decode the same transaction in the same way. A transient error, such as a lookup that
+// meets concurrent DDL, ends sooner.
 const decodingPatience = 30 * time.Second
 
 // undecodable is the latest failure of the server's decoding.
@@ -103,8 +104,8 @@ type undecodable struct {
 	since time.Time
 }
 
-// judge turns a failure that persists into a halt. Retries would only keep the WAL until the disk is full.
-func (u *undecodable) judge(err error, now time.Time) error {
+// haltIfPersistent turns a failure that persists into a halt. Retries would only keep the WAL until the disk is full.
+func (u *undecodable) haltIfPersistent(err error, now time.Time) error {
 	if text := err.Error(); u.text != text {
 		*u = undecodable{text, now}
 	}
@@ -114,9 +115,9 @@ func (u *undecodable) judge(err error, now time.Time) error {
 	return halt.New(halt.ErrUndecodable, err.Error(), repairUndecodable)
 }
 
-// tellTopic logs that a table does not have the topic of the template.
-func (p *Publisher) tellTopic(table, topic string, why error) {
-	p.cfg.Log.Warn("a table gets a topic of its own; choose another one in the configuration if it is to have a better name (tables: [{match, topic}])",
+// warnOwnTopic logs that a table does not have the topic of the template.
+func (p *Publisher) warnOwnTopic(table, topic string, why error) {
+	p.cfg.Log.Warn("a table gets a topic of its own; to choose its name, configure tables: [{match, topic}]",
 		zap.String("finding", "topic-own"), zap.String("table", table), zap.String("topic", topic), zap.Error(why))
 	p.stats.ownTopic()
 }

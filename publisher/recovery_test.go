@@ -36,7 +36,7 @@ func TestTroublesAreTold(t *testing.T) {
 		{5 * time.Minute, fmt.Errorf("produce: %w", kerr.NotEnoughReplicas), 3},
 	} {
 		now = now.Add(test.after)
-		p.say("retrying", test.err)
+		p.logTrouble("retrying", test.err)
 		if logs.Len() != test.told {
 			t.Errorf("%v at %v: told %d times, want %d", test.err, now, logs.Len(), test.told)
 		}
@@ -109,7 +109,7 @@ func TestUndecodableTransaction(t *testing.T) {
 		{10 * time.Second, at("0/2", "cache lookup failed"), true},
 	} {
 		now = now.Add(test.after)
-		if err := decoding.judge(test.err, now); errors.Is(err, halt.ErrUndecodable) != test.halts || (halt.FateOf(err) == halt.Stop) != test.halts {
+		if err := decoding.haltIfPersistent(test.err, now); errors.Is(err, halt.ErrUndecodable) != test.halts || (halt.FateOf(err) == halt.Stop) != test.halts {
 			t.Errorf("%d: %v, halts: want %t", i, err, test.halts)
 		}
 	}

@@ -34,9 +34,9 @@ type Repaired struct {
 	Only []string // tables of the resync, schema.table; none: every published table
 }
 
-// Repair makes Kafka follow the database as it is now, however the two differ. It records a position from which everything is published that the slot
-// still has and Kafka may lack, and requests a resync of the tables that may differ from their topics. It holds the slot, so no other publisher can
-// run meanwhile.
+// Repair makes Kafka follow the database as it is now, however the two differ. It records the position from which to continue, so that
+// everything is published that the slot still has and Kafka may lack, and requests a resync of the tables that may differ from their topics. It holds
+// the slot, so no other publisher can run meanwhile.
 //
 // It also writes a record to the audit topic, so that readers know that the stream was cut here. Transactions that the topic reported earlier and
 // that end after "to", up to the end of "from", no longer exist in the database:
@@ -51,7 +51,7 @@ func (p *Publisher) Repair(ctx context.Context, resync ResyncChoice) (r Repaired
 	if r.From, err = p.log.Fence(ctx); err != nil {
 		return r, fmt.Errorf("fence %s: %w", p.cfg.TransactionalID(), err)
 	}
-	c, err := p.findParting(ctx, r.From)
+	c, err := p.findDivergence(ctx, r.From)
 	if err != nil {
 		return r, err
 	}
@@ -82,8 +82,8 @@ func withCopy(s *snapshot.State, c snapshot.Copy) *snapshot.State {
 	return &next
 }
 
-// parting is the point where the histories of Kafka and of the database diverge.
-type parting struct {
+// divergence describes where the histories of Kafka and of the database diverge.
+type divergence struct {
 	end      outbox.LSN // end LSN of the shared history
 	shared   shared     // last transaction of the shared history
 	diverged bool       // Kafka holds transactions after the end
@@ -101,17 +101,18 @@ type shared struct {
 	time time.Time
 }
 
-func (c *parting) doubtful() bool { return c.all || len(c.tables) > 0 }
+// doubtful reports whether any table may differ from its topic.
+func (c *divergence) doubtful() bool { return c.all || len(c.tables) > 0 }
 
-// startsAnew returns a parting at the slot's own position: nothing before it is compared.
-func startsAnew(s outbox.System) parting {
-	return parting{end: s.ConfirmedFlush, shared: shared{end: s.ConfirmedFlush}}
+// startsAnew returns a divergence at the start of the slot: nothing before it is compared.
+func startsAnew(s outbox.System) divergence {
+	return divergence{end: s.ConfirmedFlush, shared: shared{end: s.ConfirmedFlush}}
 }
 
-// findParting determines up to where Kafka and the database share their history. If the timelines differ, the server knows where it left the recorded
+// findDivergence determines up to where Kafka and the database share their history. If the timelines differ, the server knows where it left the recorded
 // one. On the same timeline, transactions that the slot sends again are compared with the audit topic one by one. The source cannot be used for
 // publishing afterwards.
-func (p *Publisher) findParting(ctx context.Context, recorded *Position) (parting, error) {
+func (p *Publisher) findDivergence(ctx context.Context, recorded *Position) (divergence, error) {
 	s := p.source.System()
 	c := startsAnew(s)
 	switch {
@@ -134,14 +135,14 @@ func (p *Publisher) findParting(ctx context.Context, recorded *Position) (partin
 		return c, err
 	}
 	upTo := min(recorded.EndLSN, limit)
-	last, parted, err := p.follow(ctx, recorded, upTo, t)
+	last, differs, err := p.compareResent(ctx, recorded, upTo, t)
 	if err != nil {
 		return c, err
 	}
 	switch {
-	case !parted && recorded.reach() <= limit:
+	case !differs && recorded.reach() <= limit:
 		c.end, c.shared = recorded.EndLSN, shared{recorded.LastLSN, recorded.XID, recorded.CommitTime}
-	case !parted && recorded.Timeline != s.Timeline:
+	case !differs && recorded.Timeline != s.Timeline:
 		c.end, c.shared, c.diverged = max(upTo, c.end), last, true
 	case t.Whole:
 		c.end, c.shared, c.diverged = last.end, last, true
@@ -149,7 +150,7 @@ func (p *Publisher) findParting(ctx context.Context, recorded *Position) (partin
 		c.diverged = true
 	}
 	if c.diverged {
-		c.lost, c.tables, c.all = t.behind(c.end)
+		c.lost, c.tables, c.all = t.lostAfter(c.end)
 	}
 	c.all = c.all || recorded.PublicationHash != s.PublicationHash
 	p.cfg.Log.Info("compared what the slot sends with what Kafka holds", zap.Stringer("shared", c.end), zap.Bool("diverged", c.diverged), zap.Int("lost", c.lost))
@@ -165,31 +166,31 @@ func (p *Publisher) trailBack(ctx context.Context, back outbox.LSN) (*Trail, err
 }
 
 const (
-	followPause    = 200 * time.Millisecond
-	followPatience = 15 * time.Second // how long the server may send nothing new
+	resendPause    = 200 * time.Millisecond
+	resendPatience = 15 * time.Second // how long the server may send nothing new
 )
 
-// follow reads the transactions that the slot sends again, up to a position, and returns the last one that is also in Kafka. parted reports whether
-// the slot sent a transaction that Kafka lacks, or did not send the last one that Kafka has.
-func (p *Publisher) follow(ctx context.Context, recorded *Position, upTo outbox.LSN, t *Trail) (last shared, parted bool, err error) {
+// compareResent reads the transactions that the slot sends again, up to a position, and returns the last one that is also in Kafka. differs reports
+// whether the slot sent a transaction that Kafka lacks, or did not send the last one that Kafka has.
+func (p *Publisher) compareResent(ctx context.Context, recorded *Position, upTo outbox.LSN, t *Trail) (last shared, differs bool, err error) {
 	start := p.source.System().ConfirmedFlush
 	last = shared{end: start}
 	again := newResendCheck(*recorded, start)
-	for heard := p.now(); start < upTo; {
-		wait, cancel := context.WithTimeout(ctx, followPause)
+	for lastReceived := p.now(); start < upTo; {
+		wait, cancel := context.WithTimeout(ctx, resendPause)
 		transactions, err := p.source.Next(wait, p.cfg.MaxBatchBytes)
 		cancel()
 		switch {
 		case err == nil:
-			heard = p.now()
+			lastReceived = p.now()
 		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
 			return last, false, fmt.Errorf("compare what slot %s sends with Kafka: %w", p.cfg.Slot, err)
-		case p.source.Received() >= upTo || p.now().Sub(heard) > followPatience:
-			return last, upTo == recorded.EndLSN && again.judge() != nil, nil
+		case p.source.Received() >= upTo || p.now().Sub(lastReceived) > resendPatience:
+			return last, upTo == recorded.EndLSN && again.verdict() != nil, nil
 		}
 		for _, tx := range transactions {
 			whole := !tx.IsMarker() && !tx.More && tx.EndLSN <= upTo
-			if again.see(tx) != nil || t.Whole && whole && p.wanted(tx) && !t.has(tx) {
+			if again.observe(tx) != nil || t.Whole && whole && p.wanted(tx) && !t.has(tx) {
 				return last, true, nil
 			}
 			if whole {
@@ -205,15 +206,15 @@ func (p *Publisher) follow(ctx context.Context, recorded *Position, upTo outbox.
 }
 
 // accept returns the position that replaces the recorded one.
-func (p *Publisher) accept(recorded *Position, c parting) Position {
+func (p *Publisher) accept(recorded *Position, c divergence) Position {
 	s := p.source.System()
 	to := startPosition(s, p.cfg.Slot)
 	to.EndLSN, to.LastLSN, to.XID, to.CommitTime = c.end, c.shared.end, c.shared.xid, c.shared.time
 	if recorded == nil {
 		return to
 	}
-	// The topics keep their event ids, also those of another server or database: the number of cuts never becomes smaller, and records
-	// published from here on must not look older than those in the topics.
+	// Records stay in the topics, even those of another server or database. New records must not look older than these, so the number of cuts
+	// in the event ids never becomes smaller.
 	to.Cuts = recorded.Cuts
 	sameServer := recorded.SystemID == s.ID
 	if c.diverged || to.EndLSN < recorded.EndLSN {

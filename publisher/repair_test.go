@@ -78,11 +78,11 @@ func TestRepairCuts(t *testing.T) {
 		source.system = system
 		p := newPublisher(testConfig(), nil, &memoryLog{}, tableFormat{})
 		p.source, p.history = source, []outbox.TimelineSwitch{{Timeline: 1, End: 150}}
-		parting, err := p.findParting(t.Context(), &recorded)
+		divergence, err := p.findDivergence(t.Context(), &recorded)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if to := p.accept(&recorded, parting); !slices.Equal(to.Cuts, c.want) || !slices.Equal(recorded.Cuts, cuts{40}) {
+		if to := p.accept(&recorded, divergence); !slices.Equal(to.Cuts, c.want) || !slices.Equal(recorded.Cuts, cuts{40}) {
 			t.Errorf("%s: goes on after %s with cuts %v, want %v", name, to.EndLSN, to.Cuts, c.want)
 		}
 	}
@@ -118,11 +118,11 @@ func TestRepairWithinGiant(t *testing.T) {
 		source.system = system
 		p := newPublisher(testConfig(), nil, &memoryLog{}, tableFormat{})
 		p.source, p.history = source, []outbox.TimelineSwitch{{Timeline: 1, End: 150}, {Timeline: 2, End: 180}}
-		parting, err := p.findParting(t.Context(), &recorded)
+		divergence, err := p.findDivergence(t.Context(), &recorded)
 		if err != nil {
 			t.Fatal(err)
 		}
-		to := p.accept(&recorded, parting)
+		to := p.accept(&recorded, divergence)
 		if within := to.Ordinal == 40 && to.Part == 2 && to.EndLSN == c.end; within != c.within || !within && to.Ordinal != 0 {
 			t.Errorf("%s: %+v", name, to)
 		}

@@ -12,24 +12,24 @@ import (
 // resendCheck verifies that the transactions which the slot sends again are those that Kafka holds. A restored data directory, or a volume rolled
 // back to a snapshot, has the system identifier and timeline of the original server: only its transactions reveal the difference.
 //
-// The slot sends every transaction again that ends after the slot's own start. If the last transaction of the recorded position ends after that
-// start, it must therefore come again with the same id and commit time, and no other transaction with rows may follow it up to the recorded position.
+// The slot resends every transaction that ends after the slot's start. So if the last transaction of the recorded position ends after it, that one
+// must come again with the same id and commit time, and none with rows may follow it up to the recorded position.
 // Nothing is published until both have been checked.
 type resendCheck struct {
 	recorded Position
 	start    outbox.LSN // of the slot: transactions that end up to here are not sent again
 
-	found  bool                // the last transaction of the position has been received
-	strays *outbox.Transaction // a transaction with rows that was not published; nil: none received
-	over   bool
+	found bool                // the last transaction of the position has been received
+	stray *outbox.Transaction // a transaction with rows that was not published; nil: none received
+	over  bool
 }
 
 func newResendCheck(recorded Position, start outbox.LSN) *resendCheck {
 	return &resendCheck{recorded: recorded, start: start}
 }
 
-// see handles the next transaction of the stream. Its error is a *halt.Halt.
-func (r *resendCheck) see(tx *outbox.Transaction) error {
+// observe handles the next transaction of the stream. Its error is a *halt.Halt.
+func (r *resendCheck) observe(tx *outbox.Transaction) error {
 	if r == nil || r.over {
 		return nil
 	}
@@ -39,18 +39,18 @@ func (r *resendCheck) see(tx *outbox.Transaction) error {
 		case p.isLast(tx):
 			r.found = true
 		case hasRows(tx) && (tx.EndLSN > p.LastLSN || p.LastLSN == 0 && !r.found):
-			r.strays = tx
+			r.stray = tx
 		}
 	}
 	if tx.Through() < p.EndLSN {
 		return nil
 	}
 	r.over = true
-	return r.judge()
+	return r.verdict()
 }
 
-// judge returns the error, if any, once the stream has reached the recorded position.
-func (r *resendCheck) judge() error {
+// verdict returns the error, if any, once the stream has reached the recorded position.
+func (r *resendCheck) verdict() error {
 	p := &r.recorded
 	lost := p.XID != 0 && p.LastLSN > r.start && !r.found
 	switch {
@@ -58,9 +58,9 @@ func (r *resendCheck) judge() error {
 	case lost:
 		return halt.New(halt.ErrDiverged, fmt.Sprintf("transaction %d, which committed at %s and is in Kafka, does not end at %s in the server's WAL: was the server restored, or rolled back?",
 			p.XID, p.CommitTime.Format(time.RFC3339Nano), p.LastLSN), repairDiverged)
-	case r.strays != nil && (p.LastLSN != 0 || !r.found):
+	case r.stray != nil && (p.LastLSN != 0 || !r.found):
 		return halt.New(halt.ErrDiverged, fmt.Sprintf("transaction %d of the server ends at %s, before %s, and is not in Kafka, which has everything up to there: was the server restored, or rolled back?",
-			r.strays.XID, r.strays.EndLSN, p.EndLSN), repairDiverged)
+			r.stray.XID, r.stray.EndLSN, p.EndLSN), repairDiverged)
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func TestResendCheck(t *testing.T) {
 		r := newResendCheck(p, 300)
 		var err error
 		for _, tx := range c.stream {
-			if err = r.see(tx); err != nil {
+			if err = r.observe(tx); err != nil {
 				break
 			}
 		}

@@ -54,13 +54,13 @@ func (p *Publisher) closeSignals() {
 	}
 }
 
-// obeySignals executes the signals read from the topic; the next progress record covers them.
-func (p *Publisher) obeySignals() error {
+// executeSignals executes the signals read from the topic; the next progress record covers them.
+func (p *Publisher) executeSignals() error {
 	if p.signals == nil {
 		return nil
 	}
 	for _, s := range p.signals.Take() {
-		if err := p.signal(s.SignalRecord); err != nil {
+		if err := p.execute(s.SignalRecord); err != nil {
 			return err
 		}
 		p.copier.SetSignals(snapshot.SignalPlace{Topic: p.cfg.SignalTopic, Next: s.Next})
@@ -68,11 +68,11 @@ func (p *Publisher) obeySignals() error {
 	return nil
 }
 
-// signal executes a request. A signal that cannot be executed does not stop the publisher: a log line reports it, and its snapshot is listed among
+// execute executes a request. A signal that cannot be executed does not stop the publisher: a log line reports it, and its snapshot is listed among
 // the finished ones for clients that wait for it.
-func (p *Publisher) signal(s *outbox.SignalRecord) error {
+func (p *Publisher) execute(s *outbox.SignalRecord) error {
 	if s.Missed() {
-		resync, err := p.tellMissed(s)
+		resync, err := p.handleMissed(s)
 		if err != nil || !resync {
 			return err
 		}
@@ -93,8 +93,8 @@ func (p *Publisher) signal(s *outbox.SignalRecord) error {
 	return nil
 }
 
-// tellMissed logs which tables have missing changes, and reports whether a resync will make up for them.
-func (p *Publisher) tellMissed(s *outbox.SignalRecord) (resync bool, err error) {
+// handleMissed counts and logs the tables with missing changes, limits the signal to them, and reports whether a resync will make up for them.
+func (p *Publisher) handleMissed(s *outbox.SignalRecord) (resync bool, err error) {
 	var tables []string
 	for _, name := range s.Tables {
 		if schema, table, _ := strings.Cut(name, "."); p.cfg.Shape.Includes(schema, table) && !shape.MatchesAny(p.cfg.EventTables, name) {
@@ -107,11 +107,11 @@ func (p *Publisher) tellMissed(s *outbox.SignalRecord) (resync bool, err error) 
 	p.since.missed += len(tables)
 	resync = p.cfg.OnMissed == MissedResync && p.cfg.Snapshot.Open != nil
 	if p.cfg.OnMissed == MissedHalt {
-		return false, halt.New(halt.ErrMissed, "some UPDATEs and DELETEs of "+strings.Join(tables, ", ")+" are missing up to here",
+		return false, halt.New(halt.ErrMissed, "some UPDATEs and DELETEs of "+strings.Join(tables, ", ")+" before this point are missing",
 			"start with --on-missed resync, which publishes these tables again, or with --on-missed warn, which continues without them")
 	}
 	s.Tables = tables
-	text := "changes of tables are missing from the stream up to here, but not from here on"
+	text := "changes of tables before this point are missing from the stream, later ones are not"
 	if resync {
 		text += "; the tables are published again"
 	}

@@ -66,7 +66,7 @@ type SmallTopic struct {
 }
 
 func (e *SmallTopic) Error() string {
-	return fmt.Sprintf("topic %s takes records of up to %d bytes: %v", e.Topic, e.Bytes, e.Err)
+	return fmt.Sprintf("topic %s accepts records of up to %d bytes: %v", e.Topic, e.Bytes, e.Err)
 }
 func (e *SmallTopic) Unwrap() error { return e.Err }
 

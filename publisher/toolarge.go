@@ -38,8 +38,8 @@ func ParseTooLargePolicy(name string) (TooLargePolicy, error) {
 	return 0, fmt.Errorf("--record-too-large %q: want halt or dead-letter", name)
 }
 
-// maxToldKeyBytes is the length to which errors and dead letters cut a key.
-const maxToldKeyBytes = 256
+// maxQuotedKeyBytes is the length to which errors and dead letters cut a key.
+const maxQuotedKeyBytes = 256
 
 // appendFitting appends the records of a change if Kafka accepts their size, and otherwise does what the policy says.
 func (p *Publisher) appendFitting(ctx context.Context, tx *outbox.Transaction, i int) error {
@@ -108,8 +108,8 @@ func (p *Publisher) largest(topic string) int {
 // leastLimit is the smallest limit of a topic that is supported: below it not even a dead letter fits.
 const leastLimit = 16 << 10
 
-// limit remembers what a topic accepts. It halts if the records cannot be made smaller.
-func (p *Publisher) limit(small *SmallTopic, err error) error {
+// lowerLimit remembers the record size that a topic accepts. It halts if the records cannot be made smaller.
+func (p *Publisher) lowerLimit(small *SmallTopic, err error) error {
 	_, fits := p.owners[small.Topic] // only tables, messages and events have smaller forms
 	have, known := p.limits[small.Topic]
 	if !fits && small.Topic != p.topics.DeadLetter || small.Bytes < leastLimit || known && small.Bytes >= have.bytes {
@@ -121,7 +121,7 @@ func (p *Publisher) limit(small *SmallTopic, err error) error {
 
 // keyAt returns a copy of the beginning of the key of the first record after from; nil if it has none.
 func keyAt(b *record.Batch, from record.Cursor) []byte {
-	return slices.Clone(record.Cut(b.KeyAt(from), maxToldKeyBytes))
+	return slices.Clone(record.Cut(b.KeyAt(from), maxQuotedKeyBytes))
 }
 
 // leftOut is a column whose value is missing from the row's record.

@@ -108,7 +108,7 @@ func TestTooLarge(t *testing.T) {
 			if err := json.Unmarshal(records[0].Value, &letter); err != nil || records[0].Topic != "shop.dead-letter" {
 				t.Fatalf("%s %.80s: %v", records[0].Topic, records[0].Value, err)
 			}
-			if letter.Published != (c.value != "") || fmt.Sprint(letter.LeftOut) != c.leftOut || !strings.HasPrefix(letter.Reason, c.reason) || len(letter.Key) > maxToldKeyBytes {
+			if letter.Published != (c.value != "") || fmt.Sprint(letter.LeftOut) != c.leftOut || !strings.HasPrefix(letter.Reason, c.reason) || len(letter.Key) > maxQuotedKeyBytes {
 				t.Errorf("dead letter: %.500s", records[0].Value)
 			}
 			if string(records[0].Key) != string(records[0].Headers[0].Value) {

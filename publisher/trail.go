@@ -52,9 +52,9 @@ func (t *Trail) has(tx *outbox.Transaction) bool {
 	return found
 }
 
-// behind returns the number of transactions that end after a position, and the tables they changed. all reports whether other tables may have been
+// lostAfter returns the number of transactions that end after a position, and the tables they changed. all reports whether other tables may have been
 // changed too.
-func (t *Trail) behind(position outbox.LSN) (n int, names []string, all bool) {
+func (t *Trail) lostAfter(position outbox.LSN) (n int, names []string, all bool) {
 	all = !t.Whole
 	for tx, changed := range t.of {
 		if tx.end > position {

@@ -16,8 +16,8 @@ type stretch struct{ next, end int64 }
 // stretches are keyed by topic and partition.
 type stretches map[string]map[int32]stretch
 
-// readUntil passes on the events that were committed up to a given time. It reads every decided transaction: Kafka finds offsets by time, but the
-// times of its own markers are later than those of the records before them.
+// readUntil passes on the events up to a given time. It reads each partition to its last stable offset and compares the times itself: the end cannot be
+// looked up by time, since the time of a transaction marker is later than that of the records before it.
 func readUntil(ctx context.Context, client *kgo.Client, cfg Config, f func(Event) error) error {
 	left, err := findStretches(ctx, client, cfg)
 	if err != nil {
@@ -38,7 +38,7 @@ func readUntil(ctx context.Context, client *kgo.Client, cfg Config, f func(Event
 		}
 		for iterator := fetches.RecordIter(); !iterator.Done(); {
 			record := iterator.Next()
-			if !left.take(record) || record.Timestamp.After(cfg.Until) {
+			if !left.markRead(record) || record.Timestamp.After(cfg.Until) {
 				continue
 			}
 			if err := f(eventOf(record)); err != nil {
@@ -49,8 +49,8 @@ func readUntil(ctx context.Context, client *kgo.Client, cfg Config, f func(Event
 	return nil
 }
 
-// take records that a record was read, and reports whether it is an event within the stretch.
-func (left stretches) take(record *kgo.Record) bool {
+// markRead notes that a record was read, and reports whether it is an event within the stretch.
+func (left stretches) markRead(record *kgo.Record) bool {
 	s, open := left[record.Topic][record.Partition]
 	if !open {
 		return false

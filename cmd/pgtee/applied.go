@@ -15,9 +15,9 @@ import (
 	"github.com/pgtee/pgtee/subscriber/apply"
 )
 
-// tell shows the progress of an applier, on a terminal as one line that changes, otherwise as a log line now and then, and serves metrics. stop ends
-// both.
-func (c *applyFlags) tell(ctx context.Context, config apply.Config, term terminal) (stop func(), err error) {
+// reportProgress prints the progress of an applier, on a terminal in one line that is rewritten, otherwise in occasional log lines, and serves metrics.
+// stop ends both.
+func (c *applyFlags) reportProgress(ctx context.Context, config apply.Config, term terminal) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var server *http.Server
 	if c.Metrics != "" {
@@ -88,20 +88,20 @@ func appliedMetrics(config apply.Config) []metric {
 		return metric{name, help, kind, func() float64 { return read(config.Stats.Values()) }, labels}
 	}
 	return []metric{
-		number("pgtee_applied_lsn", "Everything that committed before it is in the target.", prometheus.GaugeValue, func(v apply.Values) float64 { return float64(v.Applied) }),
-		number("pgtee_apply_lag_bytes", "Log of the source that Kafka holds and the target does not.", prometheus.GaugeValue, func(v apply.Values) float64 { return float64(v.LagBytes()) }),
-		number("pgtee_apply_lag_seconds", "Since the last applied commit, or since the target last had everything, while Kafka holds more.", prometheus.GaugeValue, func(v apply.Values) float64 { return v.Lag(time.Now()).Seconds() }),
-		number("pgtee_applying", "1 while the fence is held and rows are written; NaN while standing by.", prometheus.GaugeValue, func(v apply.Values) float64 {
+		number("pgtee_applied_lsn", "LSN before which every committed source transaction is in the target.", prometheus.GaugeValue, func(v apply.Values) float64 { return float64(v.Applied) }),
+		number("pgtee_apply_lag_bytes", "WAL of the source that is in Kafka and not yet in the target, in bytes.", prometheus.GaugeValue, func(v apply.Values) float64 { return float64(v.LagBytes()) }),
+		number("pgtee_apply_lag_seconds", "Seconds since the last applied transaction committed or, if that is later, since the target last had everything; 0 while it has everything.", prometheus.GaugeValue, func(v apply.Values) float64 { return v.Lag(time.Now()).Seconds() }),
+		number("pgtee_applying", "1 while the applier holds the fence and writes, 0 while it cannot; NaN while it stands by.", prometheus.GaugeValue, func(v apply.Values) float64 {
 			return ifKnown(boolMetric(v.State == "applying"), v.State != "standing by")
 		}),
 		number("pgtee_applied_transactions_total", "Source transactions applied.", prometheus.CounterValue, func(v apply.Values) float64 { return float64(v.Transactions) }),
 		number("pgtee_applied_changes_total", "Changes applied.", prometheus.CounterValue, func(v apply.Values) float64 { return float64(v.Changes) }),
-		number("pgtee_apply_commits_total", "Transactions of the target.", prometheus.CounterValue, func(v apply.Values) float64 { return float64(v.Commits) }),
-		number("pgtee_apply_conflicts_total", "Changes that did not fit to the target and were skipped or overwritten: see pgtee.conflicts there.", prometheus.CounterValue, func(v apply.Values) float64 { return float64(v.Conflicts) }),
+		number("pgtee_apply_commits_total", "Transactions committed in the target.", prometheus.CounterValue, func(v apply.Values) float64 { return float64(v.Commits) }),
+		number("pgtee_apply_conflicts_total", "Changes that did not fit the target and were skipped or overwritten: see pgtee.conflicts there.", prometheus.CounterValue, func(v apply.Values) float64 { return float64(v.Conflicts) }),
 	}
 }
 
-// servePage serves metrics and states; ready reports whether the state is the desired one.
+// servePage serves /metrics, /livez and /readyz; ready returns the state, and whether /readyz succeeds in it.
 func servePage(address string, metrics []metric, ready func() (state string, ok bool), log *zap.Logger) (*http.Server, error) {
 	registry := prometheus.NewRegistry()
 	for _, m := range metrics {
@@ -124,7 +124,7 @@ func servePage(address string, metrics []metric, ready func() (state string, ok 
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { // ends with Close
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("the metrics page", zap.String("finding", "metrics-page"), zap.Error(err))
+			log.Error("the metrics server has failed", zap.String("finding", "metrics-page"), zap.Error(err))
 		}
 	}()
 	return server, nil

@@ -22,17 +22,17 @@ type applyFlags struct {
 	Postgres      postgresURLs      `help:"The database to write to, such as postgres://user@host:5432/replica." required:"" sep:"none" placeholder:"URL"`
 	Slot          string            `help:"Slot of the publisher; needed only if several have used the prefix." placeholder:"NAME"`
 	Stream        string            `help:"Name of this stream in pgtee.applied of the target; by default the prefix." placeholder:"NAME"`
-	Topics        []string          `help:"Topics of tables that do not begin with the prefix." placeholder:"TOPIC"`
+	Topics        []string          `help:"Further topics of tables, if their names do not begin with the prefix." placeholder:"TOPIC"`
 	Tables        []string          `help:"Apply these tables only: globs of SCHEMA.TABLE in the source." placeholder:"GLOB" env:"PGTEE_APPLY_TABLES"`
 	ExcludeTables []string          `help:"Leave out these tables." placeholder:"GLOB"`
 	IgnoreColumns []string          `help:"Leave out these columns, which the target lacks: globs of SCHEMA.TABLE.COLUMN." placeholder:"GLOB"`
-	Map           map[string]string `help:"Other names in the target: SCHEMA=SCHEMA or SCHEMA.TABLE=SCHEMA.TABLE." placeholder:"FROM=TO" mapsep:","`
+	Map           map[string]string `help:"Schemas or tables that have another name in the target: SCHEMA=SCHEMA or SCHEMA.TABLE=SCHEMA.TABLE." placeholder:"FROM=TO" mapsep:","`
 
 	DDL            string   `name:"ddl" help:"What to do with DDL of the source: ${enum}." enum:"halt,apply,ignore" default:"halt"`
-	DDLAsSuperuser bool     `name:"ddl-as-superuser" help:"Let --ddl apply run DDL as a superuser of the target. Who may create a function, a trigger or a constraint at the source can then become superuser of the target."`
-	OnConflict     []string `help:"What to do with a change that does not fit the target: error, skip or overwrite; for some tables GLOB=error|skip|overwrite, of which the last match counts. Each conflict is recorded in pgtee.conflicts in the target." placeholder:"POLICY" default:"error"`
-	FireTriggers   bool     `help:"Continue even if triggers of the target fire, because its user lacks the privilege to set session_replication_role, or because they are ENABLE ALWAYS or REPLICA."`
-	Origin         string   `help:"Whether applied changes carry a replication origin, by which a publisher of the target with --skip-applied leaves them out: ${enum}. auto: if the user has the privilege to set one." enum:"auto,require,off" default:"auto"`
+	DDLAsSuperuser bool     `name:"ddl-as-superuser" help:"Let --ddl apply run DDL as a superuser of the target. Whoever may create a function, a trigger or a constraint in the source can then become superuser of the target."`
+	OnConflict     []string `help:"What to do with a change that does not fit the target: error, skip or overwrite; for some tables GLOB=POLICY, of which the last match applies. Each conflict is recorded in pgtee.conflicts in the target." placeholder:"POLICY" default:"error"`
+	FireTriggers   bool     `help:"Continue even if triggers in the target fire: because the user may not set session_replication_role, or because they are ENABLE ALWAYS or REPLICA."`
+	Origin         string   `help:"Whether applied changes carry a replication origin, so that a publisher of the target can leave them out (--skip-applied): ${enum}. auto: if the user may set one." enum:"auto,require,off" default:"auto"`
 	Check          bool     `help:"Show what is missing in stream and target, with the command that repairs it; change nothing."`
 	Metrics        string   `help:"Serve /metrics, /livez and /readyz at this address." placeholder:"HOST:PORT" env:"PGTEE_APPLY_METRICS"`
 	RowsPerSecond  int      `help:"Maximum number of changes written per second; 0: no limit." default:"0" placeholder:"N"`
@@ -42,14 +42,14 @@ type applyFlags struct {
 type applyCommand struct {
 	applyFlags
 	From    string `help:"Where a new stream begins: beginning or end of the topics; or the folder of an archive (pgtee archive) to apply instead of Kafka." default:"beginning" placeholder:"beginning|end|DIR"`
-	Once    bool   `help:"End when the target holds what Kafka holds now."`
+	Once    bool   `help:"Exit once everything that is in Kafka at the start has been applied."`
 	Standby bool   `help:"If another applier has the stream, wait to take over from it." env:"PGTEE_APPLY_STANDBY"`
-	Verify  bool   `help:"Apply up to a moment, compare every table with the source at that moment, and end. Needs --source."`
+	Verify  bool   `help:"Apply up to a position, compare every table with the source at that position, and exit. Needs --source."`
 	Source  string `help:"The source, for --verify; its user needs REPLICATION and SELECT." placeholder:"URL"`
 }
 
 func (c *applyCommand) Run(ctx context.Context, term terminal) error {
-	boundGarbage()
+	limitGarbage()
 	if c.Verify && isArchive(c.From) {
 		return usage(fmt.Errorf("--from %s applies an archive: --verify is for topics", c.From))
 	}
@@ -67,7 +67,7 @@ func (c *applyCommand) Run(ctx context.Context, term terminal) error {
 	return c.apply(ctx, config, term)
 }
 
-// open returns the configuration, once Kafka has responded or the archive that from names has been found.
+// open returns the configuration after checking that Kafka responds or, if from names an archive, that it exists.
 func (c *applyFlags) open(ctx context.Context, term terminal, from string) (apply.Config, error) {
 	config, err := c.config(term, from)
 	if err != nil {
@@ -110,7 +110,7 @@ func (c *applyCommand) verify(ctx context.Context, config apply.Config, term ter
 		return nil
 	})
 	if err != nil {
-		return exitOf(err)
+		return halted(err)
 	}
 	if different > 0 {
 		return fmt.Errorf("%d tables differ: see above", different)
@@ -120,11 +120,11 @@ func (c *applyCommand) verify(ctx context.Context, config apply.Config, term ter
 
 // apply runs the applier and shows its progress meanwhile.
 func (c *applyFlags) apply(ctx context.Context, config apply.Config, term terminal) error {
-	stop, err := c.tell(ctx, config, term)
+	stop, err := c.reportProgress(ctx, config, term)
 	if err != nil {
 		return usage(err)
 	}
-	err = exitOf(apply.Run(ctx, config))
+	err = halted(apply.Run(ctx, config))
 	stop()
 	return err
 }
@@ -154,14 +154,6 @@ func check(ctx context.Context, config apply.Config, term terminal) error {
 		return usage(fmt.Errorf("%d things are missing: see above", problems))
 	}
 	return nil
-}
-
-// exitOf returns the error of an applier with its exit code.
-func exitOf(err error) error {
-	if err == nil {
-		return nil
-	}
-	return exitError{exitHalted, err}
 }
 
 func (c *applyFlags) config(term terminal, from string) (config apply.Config, err error) {

@@ -22,12 +22,12 @@ type archiveCommand struct {
 
 	Out         string        `help:"Folder of the archive; created if it does not exist." type:"path" placeholder:"DIR"`
 	Slot        string        `help:"Slot of the publisher; needed only if several have used the prefix." placeholder:"NAME"`
-	Topics      []string      `help:"Topics of tables that do not begin with the prefix." placeholder:"TOPIC"`
+	Topics      []string      `help:"Further topics of tables, if their names do not begin with the prefix." placeholder:"TOPIC"`
 	Format      string        `help:"Format of the files: ${enum}. jsonl: JSON lines, compressed with zstd." enum:"jsonl,parquet" default:"jsonl" env:"PGTEE_ARCHIVE_FORMAT"`
 	From        string        `help:"Where a new archive begins: ${enum}." enum:"beginning,end" default:"beginning"`
-	Once        bool          `help:"End when the archive holds what Kafka holds now."`
-	FileBytes   byteSize      `help:"End a file with the transaction that makes it larger than this." default:"256MB" placeholder:"SIZE"`
-	FlushAfter  time.Duration `help:"End a file that is older than this, with the next transaction, or when the publisher's position shows that none is missing." default:"1m" placeholder:"TIME"`
+	Once        bool          `help:"Exit once everything that is in Kafka at the start has been archived."`
+	FileBytes   byteSize      `help:"End a file after the transaction that makes it larger than this." default:"256MB" placeholder:"SIZE"`
+	FlushAfter  time.Duration `help:"End a file that is older than this: before the next transaction, or when the publisher's position shows that the last one is complete." default:"1m" placeholder:"TIME"`
 	RetainFor   time.Duration `help:"Remove files that ended longer ago than this; 0: never." default:"0" placeholder:"TIME"`
 	RetainBytes byteSize      `help:"Remove the oldest files when all files together are larger than this." placeholder:"SIZE"`
 	Metrics     string        `help:"Serve /metrics, /livez and /readyz at this address." placeholder:"HOST:PORT" env:"PGTEE_ARCHIVE_METRICS"`
@@ -52,7 +52,7 @@ func (c *archiveCommand) Run(ctx context.Context, term terminal) error {
 	}
 	switch {
 	case c.Out == "":
-		return usage(errors.New("--out names the folder of the archive, --verify one to be looked at: give one of them"))
+		return usage(errors.New("give --out DIR to write an archive, or --verify DIR to check one"))
 	case len(c.Kafka) == 0:
 		return usage(errors.New("--kafka is missing: give the brokers as HOST:PORT,…"))
 	}
@@ -71,7 +71,7 @@ func (c *archiveCommand) Run(ctx context.Context, term terminal) error {
 		defer server.Close()
 	}
 	if err := archive.Run(ctx, config); err != nil {
-		return exitOf(err)
+		return halted(err)
 	}
 	v := config.Stats.Values()
 	fmt.Fprintf(term.out, "the archive holds everything that committed before %s: %d records in %d files, %s; head %s\n", v.Archived, v.Records, v.Files, bytesOf(uint64(v.Bytes)), v.Head)
@@ -124,10 +124,10 @@ func archiveMetrics(config archive.Config) []metric {
 		return metric{name, help, kind, func() float64 { return read(config.Stats.Values()) }, labels}
 	}
 	return []metric{
-		number("pgtee_archived_lsn", "Everything that committed before it is in the archive.", prometheus.GaugeValue, func(v archive.Values) float64 { return float64(v.Archived) }),
-		number("pgtee_archive_lag_bytes", "Log of the source that Kafka holds and the archive does not.", prometheus.GaugeValue, func(v archive.Values) float64 { return float64(max(v.Published, v.Archived) - v.Archived) }),
-		number("pgtee_archived_records_total", "Records of the archive, since it was begun.", prometheus.CounterValue, func(v archive.Values) float64 { return float64(v.Records) }),
-		number("pgtee_archive_files", "Files of the archive.", prometheus.GaugeValue, func(v archive.Values) float64 { return float64(v.Files) }),
-		number("pgtee_archive_bytes", "What the files of the archive take.", prometheus.GaugeValue, func(v archive.Values) float64 { return float64(v.Bytes) }),
+		number("pgtee_archived_lsn", "LSN before which every committed source transaction is in the archive.", prometheus.GaugeValue, func(v archive.Values) float64 { return float64(v.Archived) }),
+		number("pgtee_archive_lag_bytes", "WAL of the source that is in Kafka and not yet in the archive, in bytes.", prometheus.GaugeValue, func(v archive.Values) float64 { return float64(max(v.Published, v.Archived) - v.Archived) }),
+		number("pgtee_archived_records_total", "Records written to the archive since it was created.", prometheus.CounterValue, func(v archive.Values) float64 { return float64(v.Records) }),
+		number("pgtee_archive_files", "Files in the archive.", prometheus.GaugeValue, func(v archive.Values) float64 { return float64(v.Files) }),
+		number("pgtee_archive_bytes", "Size of the files in the archive, in bytes.", prometheus.GaugeValue, func(v archive.Values) float64 { return float64(v.Bytes) }),
 	}
 }

@@ -15,10 +15,10 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// commandLine has every flag and command of pgtee. Each flag is also an environment variable PGTEE_<NAME> and a key of the YAML file; the command
-// line takes precedence over the environment, and that over the file.
+// commandLine has every flag and command of pgtee. Each flag is also an environment variable PGTEE_<NAME> and a key of the YAML file. The command
+// line takes precedence over the environment, the environment over the file.
 type commandLine struct {
-	Config      configFile       `help:"Read flags from this YAML file, by their names without the dashes." placeholder:"FILE"`
+	Config      configFile       `help:"Read flags from this YAML file, whose keys are their names without the leading dashes." placeholder:"FILE"`
 	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print the version and exit."`
 	LogLevel    string           `help:"Lowest severity that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" reload:""`
 	LogFormat   string           `help:"Format of the log on stderr: ${enum}." enum:"console,json" default:"console"`
@@ -29,29 +29,29 @@ type commandLine struct {
 	Setup      setupCommand      `cmd:"" help:"Create schema pgtee, publications, event triggers and slot in a database."`
 	Status     statusCommand     `cmd:"" help:"Show how far the publisher is, and what the slot retains."`
 	Snapshot   snapshotCommand   `cmd:"" help:"Snapshots of the running publisher: start, pause, resume, cancel, status."`
-	Repair     repairCommand     `cmd:"" help:"After a halt: let Kafka follow the database from where the slot stands now."`
+	Repair     repairCommand     `cmd:"" help:"After a halt: accept that Kafka and the database differ, and set the position from which publishing continues."`
 	Teardown   teardownCommand   `cmd:"" help:"Drop what setup created."`
 	Check      checkCommand      `cmd:"" help:"Show what is missing in a database and how to repair it; change nothing."`
 	Explain    explainCommand    `cmd:"" help:"Explain an id that check, a halt, the log or an alert names."`
 	Apply      applyCommand      `cmd:"" help:"Write the stream into the tables of another PostgreSQL, each transaction exactly once."`
-	Replay     replayCommand     `cmd:"" help:"Fill an empty database with the state of the source at a moment: a time, an LSN, a transaction, before an event."`
+	Replay     replayCommand     `cmd:"" help:"Fill an empty database with the state of the source at a given time or LSN, after a transaction, or before an event."`
 	Archive    archiveCommand    `cmd:"" help:"Store the stream in files, each event once; check such files with --verify."`
 	Consume    consumeCommand    `cmd:"" help:"Write the records of any topic into a table, each exactly once."`
 	Query      queryCommand      `cmd:"" help:"Publish the rows of a query to a topic, once or repeatedly; with --changes only what has changed."`
 	Subscribe  subscribeCommand  `cmd:"" help:"Follow the audit stream, or tables, and print the events."`
-	Demo       demoCommand       `cmd:"" help:"Show everything, with nothing installed: PostgreSQL, broker, proxy, publisher, a workload."`
-	Completion completionCommand `cmd:"" help:"Print a script with which a shell completes commands and flags."`
+	Demo       demoCommand       `cmd:"" help:"Try everything without installing anything: PostgreSQL, broker, proxy, publisher and a workload."`
+	Completion completionCommand `cmd:"" help:"Print a shell completion script for commands and flags."`
 	Man        manCommand        `cmd:"" help:"Print the manual page: pgtee man | man -l -."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 
-const description = `A PostgreSQL proxy that publishes committed writes to Kafka, each exactly once, with who wrote it and by which SQL.
+const description = `A PostgreSQL proxy that publishes committed writes to Kafka, each exactly once, with its author and SQL.
 
-Every flag may be given as PGTEE_<NAME> in the environment or in the file of --config. SIGINT and SIGTERM stop in order: the proxy
-lets sessions end at their next idle point, the publisher finishes or aborts its Kafka transaction, within --drain; a second signal ends at once.
+Every flag may be given as PGTEE_<NAME> in the environment or in the file of --config. SIGINT and SIGTERM shut down within --drain: the proxy ends
+sessions at their next idle point, the publisher finishes or aborts its Kafka transaction. A second signal ends the process immediately.
 
-Exit codes: 0 done; 1 it ran and failed; 2 it could not start (flag, configuration, unreachable or refusing server); 3 halted so that
-nothing is lost or doubled (a gap, another history): the message names the repair.`
+Exit codes: 0 done; 1 it ran and failed; 2 it could not start (flag, configuration, unreachable or refusing server); 3 halted,
+because to continue could lose or duplicate data: the message names the repair.`
 
 // runner is a command whose flags have been set.
 type runner interface {
@@ -62,9 +62,9 @@ type runner interface {
 func parse(args []string, term terminal) (runner, error) {
 	command, values, err := parseFlags(args, term)
 	if r, ok := command.(interface {
-		setAgain(map[string]flagValue, func() (runner, map[string]flagValue, error))
+		enableReload(map[string]flagValue, func() (runner, map[string]flagValue, error))
 	}); ok && err == nil {
-		r.setAgain(values, func() (runner, map[string]flagValue, error) { return parseFlags(args, term) })
+		r.enableReload(values, func() (runner, map[string]flagValue, error) { return parseFlags(args, term) })
 	}
 	if shown, ok := command.(interface{ setShown(map[string]flagValue) }); ok && err == nil {
 		shown.setShown(values)
@@ -72,7 +72,7 @@ func parse(args []string, term terminal) (runner, error) {
 	return command, err
 }
 
-// packageDefaults are those defaults of flags that are defined in the packages which the flags configure.
+// packageDefaults are the defaults of flags that other packages define.
 var packageDefaults = kong.Vars{
 	"partitions":       strconv.Itoa(kafka.DefaultPartitions),
 	"part_bytes":       strconv.Itoa(outbox.DefaultPartBytes),
@@ -115,7 +115,7 @@ func parseFlags(args []string, term terminal) (command runner, values map[string
 	}
 	parsed, err := app.Parse(args)
 	if err != nil {
-		return nil, nil, usage(explain(err))
+		return nil, nil, usage(withHelpHint(err))
 	}
 	command = parsed.Selected().Target.Addr().Interface().(runner)
 	if withLog, ok := command.(interface{ setLog(logSettings) }); ok {
@@ -131,8 +131,8 @@ func parseFlags(args []string, term terminal) (command runner, values map[string
 // helpGiven unwinds kong, which expects the process to end after it has printed the help.
 type helpGiven struct{}
 
-// explain adds to an error of kong what to do next.
-func explain(err error) error {
+// withHelpHint adds to an error of kong which help to read.
+func withHelpHint(err error) error {
 	var parse *kong.ParseError
 	see := "pgtee --help"
 	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {

@@ -50,7 +50,7 @@ type completedFlag struct {
 	bool, file bool
 }
 
-// vocabulary returns the commands, preceded by one for the flags that all commands share.
+// vocabulary returns the commands, each with its own flags, those of its subcommands, and those that all commands share.
 func vocabulary(root *kong.Node) (commands []completed) {
 	for _, node := range root.Children {
 		c := completed{name: node.Name, help: node.Help}
@@ -120,7 +120,7 @@ func printBash(out io.Writer, commands []completed) {
 }
 
 func printFish(out io.Writer, commands []completed) {
-	fmt.Fprint(out, "complete -c pgtee -f\ncomplete -c pgtee -n __fish_use_subcommand -l version -d 'Print the version and end'\n")
+	fmt.Fprint(out, "complete -c pgtee -f\ncomplete -c pgtee -n __fish_use_subcommand -l version -d 'Print the version and exit'\n")
 	for _, c := range commands {
 		fmt.Fprintf(out, "complete -c pgtee -n __fish_use_subcommand -a %s -d %s\n", c.name, fishQuote(firstSentence(c.help)))
 		for _, value := range c.arguments {

@@ -10,8 +10,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// configFile is the value of --config. The file is a YAML mapping from keys of flags to values. One file may be used for several commands, so each key
-// must be that of a flag of some command.
+// configFile is the value of --config. The file is a YAML mapping from keys of flags (fileKey) to values. Several commands may share a file, so a key
+// may belong to a flag of any command.
 type configFile string
 
 // BeforeResolve is the kong hook that adds a source of flag values.
@@ -33,8 +33,8 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 	return nil
 }
 
-// fileKey returns the key of a flag in the file: the name of its variable in lower case. That is the flag's own name, with the command's name in front
-// if the flag means something else there than in the proxy or the publisher, for which file and environment usually are: PGTEE_QUERY_KEY, query-key.
+// fileKey returns the key of a flag in the file: its environment variable without PGTEE_, in lower case and with dashes. That is the flag's name; a flag
+// that means something else in the proxy or the publisher has its command's name in front: PGTEE_QUERY_KEY, query-key.
 func fileKey(flag *kong.Flag) string {
 	if len(flag.Envs) == 0 {
 		return flag.Name
@@ -53,7 +53,7 @@ func readConfig(path string, known []string) (map[string]any, error) {
 	}
 	for key := range values {
 		if !slices.Contains(known, key) {
-			return nil, fmt.Errorf("--config %s: unknown key %q: keys are the names of flags, without dashes: see docs/configuration.md", path, key)
+			return nil, fmt.Errorf("--config %s: unknown key %q: keys are the names of flags without the leading dashes: see docs/configuration.md", path, key)
 		}
 	}
 	return values, nil

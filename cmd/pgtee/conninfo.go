@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/url"
@@ -52,7 +53,7 @@ func hasHost(u *url.URL) bool {
 
 // urlOf returns the URL that is equivalent to the keywords of a connection string.
 func urlOf(keywords map[string]string) (*url.URL, error) {
-	u := &url.URL{Scheme: "postgres", Path: "/" + orElse(keywords["dbname"], os.Getenv("PGDATABASE"))}
+	u := &url.URL{Scheme: "postgres", Path: "/" + cmp.Or(keywords["dbname"], os.Getenv("PGDATABASE"))}
 	if user, given := keywords["user"]; given {
 		u.User = url.User(user)
 		if password, given := keywords["password"]; given {
@@ -74,8 +75,8 @@ func urlOf(keywords map[string]string) (*url.URL, error) {
 	if keywords["hostaddr"] != "" && keywords["host"] != "" { // libpq dials the one, and checks the certificate against the other
 		return nil, errTwoHosts
 	}
-	host := orElse(orElse(keywords["hostaddr"], keywords["host"]), os.Getenv("PGHOST"))
-	port := orElse(keywords["port"], os.Getenv("PGPORT"))
+	host := cmp.Or(keywords["hostaddr"], keywords["host"], os.Getenv("PGHOST"))
+	port := cmp.Or(keywords["port"], os.Getenv("PGPORT"))
 	if host == "" && query.Get("service") == "" {
 		return nil, errPostgresURL
 	}

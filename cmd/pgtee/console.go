@@ -19,7 +19,7 @@ type consoleFlags struct {
 	ConsoleLogins string   `name:"console-logins" help:"File with the logins of the console, lines of NAME ROLE SECRET: the role is reader or admin, the secret may be given as sha256:HEX. Without it everybody who reaches the console can read, so it must listen on loopback." type:"path" placeholder:"FILE"`
 	ConsoleHost   []string `name:"console-host" help:"Host name by which browsers reach the console, if that is not its address; other names are refused. May be repeated." placeholder:"NAME"`
 	ConsoleCert   string   `name:"console-cert" help:"Certificate of the console, PEM; without one it speaks plain HTTP: then put a proxy with TLS in front of it." type:"path" placeholder:"FILE"`
-	ConsoleKey    string   `name:"console-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
+	ConsoleKey    string   `name:"console-key" help:"Private key of --console-cert, PEM." type:"path" placeholder:"FILE"`
 
 	shown map[string]string // every flag of the command, for the configuration page
 }
@@ -31,7 +31,7 @@ func (f *consoleFlags) setShown(values map[string]flagValue) {
 	}
 }
 
-// config returns the configuration that the flags describe, with role for everybody if there are no logins.
+// config returns the configuration that the flags describe; open is everybody's role if there are no logins.
 func (f consoleFlags) config(open console.Role, log *zap.Logger) (cfg console.Config, err error) {
 	cfg = console.Config{Open: open, Hosts: f.ConsoleHost, Settings: withoutSecrets(f.shown), Version: version(), Log: log.Named("console")}
 	if cfg.Certificates, err = certificates("--console", f.ConsoleCert, f.ConsoleKey); err != nil {
@@ -47,7 +47,7 @@ func (f consoleFlags) config(open console.Role, log *zap.Logger) (cfg console.Co
 
 var secretNames = regexp.MustCompile(`password|secret|token|salt`)
 
-// withoutSecrets returns the values of flags as a page may show them. Flags that name a file with a secret are shown.
+// withoutSecrets hides the values of flags that are secrets. The paths of files that contain secrets are shown.
 func withoutSecrets(values map[string]string) map[string]string {
 	shown := map[string]string{}
 	for name, value := range values {
@@ -96,7 +96,7 @@ func consoleActor(run func(context.Context) error, log *zap.Logger) actor {
 func openConsole(address string, cfg console.Config, proxy *listeningProxy, publishers []databasePublisher, kafka cluster) (*console.Console, error) {
 	cfg.Brokers, cfg.KafkaOptions = kafka.brokers, kafka.options
 	for _, p := range publishers {
-		cfg.Streams = append(cfg.Streams, p.shown())
+		cfg.Streams = append(cfg.Streams, p.consoleStream())
 	}
 	if proxy != nil {
 		cfg.Sessions = proxy
@@ -107,8 +107,8 @@ func openConsole(address string, cfg console.Config, proxy *listeningProxy, publ
 // consoleConnections is how many connections to PostgreSQL the pages of one publisher may use at a time.
 const consoleConnections = 2
 
-// shown returns what the console shows of a publisher.
-func (p databasePublisher) shown() console.Stream {
+// consoleStream returns what the console shows of a publisher.
+func (p databasePublisher) consoleStream() console.Stream {
 	turns := make(chan struct{}, consoleConnections)
 	return console.Stream{
 		Prefix: p.prefix, Database: p.database, Slot: p.slot,
@@ -137,7 +137,7 @@ func (p databasePublisher) shown() console.Stream {
 	}
 }
 
-// inTurn makes f wait for one of these turns.
+// inTurn limits the concurrent calls of f, and of other functions with the same turns, to the capacity of turns.
 func inTurn[T any](turns chan struct{}, f func(context.Context) (T, error)) func(context.Context) (T, error) {
 	return func(ctx context.Context) (value T, err error) {
 		select {

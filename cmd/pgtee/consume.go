@@ -20,7 +20,7 @@ type consumeCommand struct {
 	Postgres postgresURLs `help:"The database to write to, such as postgres://user@host:5432/shop." required:"" sep:"none" placeholder:"URL"`
 	Topic    string       `help:"The topic to read." required:"" placeholder:"TOPIC"`
 	Into     string       `help:"The table to write to." required:"" placeholder:"SCHEMA.TABLE"`
-	Group    string       `help:"Consumers of a group share the partitions of the topic; the group's position is in pgtee.consumed. By default the name of the table." placeholder:"NAME"`
+	Group    string       `help:"Name of the group, whose members share the partitions of the topic, and whose position is in pgtee.consumed. By default the name of the table." placeholder:"NAME"`
 	Format   string       `help:"Format of the values: ${enum}. JSON may carry a Connect schema; CSV, and TSV as written by COPY, have one line per record; text and raw fill one column." enum:"json,avro,csv,tsv,text,raw" default:"json" env:"PGTEE_CONSUME_FORMAT"`
 
 	Map         map[string]string `help:"Fill a column from a path in the value: total=$.sum.gross; $ is the whole value. Other columns get the field of the same name." placeholder:"COLUMN=PATH" mapsep:","`
@@ -28,17 +28,17 @@ type consumeCommand struct {
 	Key         []string          `help:"Columns filled from the record's key, optionally by a path in it. A record replaces the row with its key, a tombstone deletes it; these columns need a unique index. Without this flag rows are only added." placeholder:"COLUMN[=PATH]" env:"PGTEE_CONSUME_KEY"`
 	Header      map[string]string `help:"Fill a column with a header." placeholder:"COLUMN=HEADER" mapsep:","`
 	Offset      string            `help:"Column for the record's offset." placeholder:"COLUMN"`
-	Partition   string            `help:"Column for its partition." placeholder:"COLUMN"`
-	Timestamp   string            `help:"Column for its time." placeholder:"COLUMN"`
+	Partition   string            `help:"Column for the record's partition." placeholder:"COLUMN"`
+	Timestamp   string            `help:"Column for the record's timestamp." placeholder:"COLUMN"`
 	CreateTable bool              `help:"Create the table if it does not exist: from the schema of the records, or from the contents of the first hundred."`
 
 	From      consume.Start `help:"Where a new group begins: beginning, end, a time (2025-01-31T12:00:00Z), how long ago (10m), or offsets of partitions (0:1200,1:1180)." default:"beginning"`
-	Once      bool          `help:"End when the table holds what Kafka holds now."`
+	Once      bool          `help:"Exit once everything that is in the topic at the start has been consumed."`
 	RetryDead bool          `help:"Try the records in pgtee.dead_letters again, and exit."`
 }
 
 func (c *consumeCommand) Run(ctx context.Context, term terminal) error {
-	boundGarbage()
+	limitGarbage()
 	config, err := c.config(term)
 	if err != nil {
 		return usage(err)
@@ -51,7 +51,7 @@ func (c *consumeCommand) Run(ctx context.Context, term terminal) error {
 		return err
 	}
 	config.Brokers, config.KafkaOptions = kafka.brokers, kafka.options
-	err = exitOf(consume.Run(ctx, config))
+	err = halted(consume.Run(ctx, config))
 	v := config.Stats.Values()
 	config.Log.Info("consumed", zap.Int64("records", v.Records), zap.Int64("dead", v.Dead), zap.Int64("commits", v.Commits))
 	if err == nil && c.Once && ctx.Err() == nil {
@@ -63,7 +63,7 @@ func (c *consumeCommand) Run(ctx context.Context, term terminal) error {
 func (c *consumeCommand) retry(ctx context.Context, config consume.Config, term terminal) error {
 	alive, dead, err := consume.RetryDead(ctx, config)
 	if err != nil {
-		return exitOf(err)
+		return halted(err)
 	}
 	fmt.Fprintf(term.out, "%d dead letters are in %s now, %d are still dead\n", alive, c.Into, dead)
 	return nil

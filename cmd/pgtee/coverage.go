@@ -23,9 +23,9 @@ type coverage struct {
 
 const (
 	coverageInterval = time.Second
-	coverageShare    = 50 // checking thousands of tables takes no more than this fraction of the time
+	coverageShare    = 50 // checking takes at most one fiftieth of the time, even with thousands of tables
 	stuckInterval    = time.Minute
-	maxToldTables    = 20
+	maxLoggedTables  = 20
 )
 
 // watch checks periodically until ctx ends.
@@ -56,18 +56,18 @@ func (c *coverage) watch(ctx context.Context) error {
 
 func (c *coverage) look(ctx context.Context) error {
 	done, uncaptured, holders, err := c.Look(ctx)
-	c.tellDone(done, holders)
+	c.logDone(done, holders)
 	if err != nil {
 		return err
 	}
 	c.tables.Store(int64(len(uncaptured)))
-	c.tellUncaptured(uncaptured)
+	c.logUncaptured(uncaptured)
 	return nil
 }
 
-// tellDone logs what was done late and, once a minute, what could not be done.
-func (c *coverage) tellDone(done []outbox.Capture, holders []string) {
-	mayTell := time.Since(c.stuck) >= stuckInterval
+// logDone logs what was done late and, once a minute, what could not be done.
+func (c *coverage) logDone(done []outbox.Capture, holders []string) {
+	mayLog := time.Since(c.stuck) >= stuckInterval
 	for _, d := range done {
 		fields := []zap.Field{zap.String("database", c.database), zap.String("table", d.Table), zap.String("reason", d.Reason)}
 		switch d.State {
@@ -76,7 +76,7 @@ func (c *coverage) tellDone(done []outbox.Capture, holders []string) {
 		case outbox.CaptureWidened:
 			c.log.Warn("a table has lost its key: it has REPLICA IDENTITY FULL now", append(fields, zap.String("finding", "table-lost-key"))...)
 		case outbox.CaptureBusy, outbox.CaptureFailing:
-			if !mayTell {
+			if !mayLog {
 				continue
 			}
 			c.stuck = time.Now()
@@ -89,8 +89,8 @@ func (c *coverage) tellDone(done []outbox.Capture, holders []string) {
 	}
 }
 
-// tellUncaptured logs the tables that have become uncaptured since the last check; the first time, all uncaptured tables.
-func (c *coverage) tellUncaptured(uncaptured []outbox.Capture) {
+// logUncaptured logs the tables that have become uncaptured since the last check; the first time, all uncaptured tables.
+func (c *coverage) logUncaptured(uncaptured []outbox.Capture) {
 	first := c.known == nil
 	known := make(map[outbox.Capture]bool, len(uncaptured))
 	var told []string
@@ -100,7 +100,7 @@ func (c *coverage) tellUncaptured(uncaptured []outbox.Capture) {
 		if c.known[u] {
 			continue
 		}
-		if fresh++; len(told) < maxToldTables {
+		if fresh++; len(told) < maxLoggedTables {
 			told = append(told, u.Table+": "+u.Reason)
 		}
 	}
@@ -108,7 +108,7 @@ func (c *coverage) tellUncaptured(uncaptured []outbox.Capture) {
 	if fresh == 0 {
 		return
 	}
-	text := "UPDATE and DELETE of tables are not captured any more, or of new ones not at all"
+	text := "UPDATE and DELETE of more tables are not captured"
 	if first {
 		text = "UPDATE and DELETE of tables are not captured"
 	}

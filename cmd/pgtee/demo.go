@@ -81,7 +81,7 @@ type demo struct {
 	temporary  bool
 }
 
-// open starts everything, in the order of the diagram from the middle outwards.
+// open starts everything, each part after those that it needs.
 func (d *demo) open(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		d.openFolder, d.openPostgres, d.openBroker, d.openShop, d.openPublisher, d.openProxy, d.openConsole,
@@ -136,7 +136,7 @@ func (d *demo) openBroker(context.Context) (err error) {
 	return nil
 }
 
-// actors returns the actors: the shop and the proxy through which it works stop first, then the topics are compared.
+// actors returns the actors. The shop and its proxy stop first, then the tables are compared with the topics, then the others stop.
 func (d *demo) actors() []actor {
 	working := actor{"demo", func(ctx context.Context) error {
 		if err := runGroup(ctx, demoDrain, actor{"workload", d.work}, d.proxy.actor(demoDrain)); err != nil {
@@ -167,12 +167,12 @@ func (d *demo) address() shop.Address {
 // introduce prints how to try out the demo.
 func (d *demo) introduce() {
 	broker := d.broker.Address()
-	page := "nobody asked for the console"
+	page := "no console (--console off)"
 	if d.console != nil {
 		page = d.console.URL()
 	}
 	fmt.Fprintf(d.term.out, `
-PostgreSQL %d at %s, broker at %s, folder %s. Take part:
+PostgreSQL %d at %s, broker at %s, folder %s. Try:
 
   %s  (in a browser)
   psql '%s'

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,27 +11,27 @@ import (
 
 // envelopeFlags determine the form of row values.
 type envelopeFlags struct {
-	Envelope    string   `help:"Form of the value of a row's record: ${enum}. flat is the row alone, plain is JSON for people, cloudevents has its attributes in the value, cloudevents-binary in headers." enum:"debezium,flat,plain,cloudevents,cloudevents-binary" default:"debezium"`
+	Envelope    string   `help:"Form of a row record's value: ${enum}. flat: the row alone; plain: JSON for people; cloudevents: attributes in the value; cloudevents-binary: attributes in headers." enum:"debezium,flat,plain,cloudevents,cloudevents-binary" default:"debezium"`
 	FlatDeletes string   `help:"With --envelope flat, what a delete becomes: ${enum}. rewrite is the old row with __deleted." enum:"tombstone,drop,rewrite,rewrite-with-tombstone" default:"tombstone"`
-	FlatHeaders []string `help:"With --envelope flat, the same fields (except pgtee) as headers." placeholder:"FIELD"`
+	FlatHeaders []string `help:"With --envelope flat, fields to add as headers, with the same names as in --flat-fields; not pgtee." placeholder:"FIELD"`
 	FlatPrefix  string   `help:"Prefix of the names of --flat-fields and --flat-headers." default:"__" placeholder:"TEXT"`
-	FlatFields  []string `help:"With --envelope flat, fields beside the row: op, ts_ms, pgtee, or one of the source or transaction, such as table, source.ts_ms, lsn:position." placeholder:"FIELD"`
+	FlatFields  []string `help:"With --envelope flat, fields to add to the row: op, ts_ms, pgtee, or a field of source or transaction, such as table, source.ts_ms, lsn:position." placeholder:"FIELD"`
 }
 
 func (f envelopeFlags) envelope() (debezium.Envelope, debezium.FlatConfig, error) {
 	var flat debezium.FlatConfig
-	envelope, err := debezium.ParseEnvelope(orElse(f.Envelope, "debezium"))
+	envelope, err := debezium.ParseEnvelope(cmp.Or(f.Envelope, "debezium"))
 	if err != nil {
 		return 0, flat, fmt.Errorf("--envelope: %w", err)
 	}
-	if flat.Deletes, err = debezium.ParseDeleteMode(orElse(f.FlatDeletes, "tombstone")); err != nil {
+	if flat.Deletes, err = debezium.ParseDeleteMode(cmp.Or(f.FlatDeletes, "tombstone")); err != nil {
 		return 0, flat, fmt.Errorf("--flat-deletes: %w", err)
 	}
 	if flat.Fields, err = debezium.ParseFlatFields(f.FlatFields, f.FlatPrefix); err != nil {
 		return 0, flat, fmt.Errorf("--flat-fields: %w", err)
 	}
 	if slices.Contains(f.FlatHeaders, "pgtee") {
-		return 0, flat, errors.New("--flat-headers pgtee: the block is no header: take it into --flat-fields")
+		return 0, flat, errors.New("--flat-headers cannot include pgtee: add it to --flat-fields")
 	}
 	if flat.Headers, err = debezium.ParseFlatFields(f.FlatHeaders, f.FlatPrefix); err != nil {
 		return 0, flat, fmt.Errorf("--flat-headers: %w", err)
@@ -50,11 +51,4 @@ func (f envelopeFlags) checkEnvelope(framing framingFlags) error {
 		return errors.New("--envelope plain has no schema: choose --format json, or another envelope")
 	}
 	return nil
-}
-
-func orElse(value, missing string) string {
-	if value == "" {
-		return missing
-	}
-	return value
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// eventFlags say where events of the application go: those of pgtee.publish() and those of its own outbox tables.
+// eventFlags say where events of the application go: those of pgtee.publish() and those of the application's outbox tables.
 type eventFlags struct {
-	EventTopics []string `help:"Topics that pgtee.publish() may name; * stands for any characters. A name that is not listed gets PREFIX.outbox. in front, if that is listed; events for other topics go to PREFIX.outbox.refused. By default PREFIX.outbox.*" placeholder:"TOPIC"`
+	EventTopics []string `help:"Topics that pgtee.publish() may name; * stands for any characters. An event for a topic T that is not listed goes to PREFIX.outbox.T if that is listed, otherwise to PREFIX.outbox.refused. By default PREFIX.outbox.*" placeholder:"TOPIC"`
 	EventTable  []string `help:"Tables of the application whose inserted rows are events, with the columns of Debezium's outbox; * stands for any characters." placeholder:"SCHEMA.TABLE"`
 	EventOption []string `help:"Option of Debezium's EventRouter for the outbox tables, by its own name: table.expand.json.payload=true. For one table: SCHEMA.TABLE/NAME=VALUE. May be repeated." placeholder:"NAME=VALUE" sep:"none"`
 }
@@ -104,7 +104,7 @@ func setOption(tables []debezium.OutboxTable, option string) error {
 		}
 	}
 	if !known {
-		return fmt.Errorf("it is for no table: name it with --event-table")
+		return fmt.Errorf("there is no such outbox table: name it with --event-table")
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func status(code int) error {
 	return exitError{code, errSaid}
 }
 
-// explained returns the text of an error on one line, with the ids of its findings, about which pgtee explain says more.
+// explained returns the text of an error on one line, with the ids of its findings for pgtee explain.
 func explained(err error) string {
 	text := oneLine(err)
 	if ids := doctor.IDs(err); len(ids) > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ func (f framingFlags) usesAvro() bool { return f.Format == "avro" || f.KeyFormat
 
 // hasSchemas reports whether keys or values are more than the bare payload.
 func (f framingFlags) hasSchemas() bool {
-	return orElse(f.Format, "json") != "json" || f.KeyFormat == "json-schema" || f.KeyFormat == "avro"
+	return cmp.Or(f.Format, "json") != "json" || f.KeyFormat == "json-schema" || f.KeyFormat == "avro"
 }
 
 // checkFraming validates the flags before any connection is made.
@@ -110,7 +111,7 @@ func (f framings) ContentType() string {
 	return "application/json"
 }
 
-// Append implements publisher.Framing.
+// Append implements record.Framing.
 func (f framings) Append(ctx context.Context, dst []byte, part record.Part, topic string, schema *record.Schema, payload []byte) ([]byte, error) {
 	framing := f.value
 	if part == record.KeyPart {

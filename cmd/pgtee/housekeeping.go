@@ -10,8 +10,8 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// keepHouse checks the slot every ten seconds, records every minute what is confirmed, and truncates old parts of the outbox every hour. Errors are
-// logged: publishing does not depend on it.
+// keepHouse checks the slot every ten seconds, brings pgtee.confirmed() up to date every minute, and truncates old parts of the outbox every hour. Errors
+// are only logged, because publishing does not depend on these tasks.
 func (p databasePublisher) keepHouse(ctx context.Context) error {
 	var horizon outbox.Horizon
 	confirm := func(ctx context.Context) (err error) {
@@ -45,10 +45,10 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 	}
 }
 
-// turnTimeout bounds one turn, because the network may have lost a reply.
+// turnTimeout is the time limit of one turn, because the network may have lost a reply.
 const turnTimeout = time.Minute
 
-// turn runs some tasks.
+// turn runs tasks within turnTimeout.
 func turn(ctx context.Context, tasks ...func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()

@@ -38,7 +38,7 @@ type loginFlags struct {
 	KafkaTLS  bool   `name:"kafka-tls" help:"Encrypt the connections to the brokers."`
 	KafkaCA   string `name:"kafka-ca" help:"CA of the brokers' certificates, PEM; by default the system's." type:"path" placeholder:"FILE"`
 	KafkaCert string `name:"kafka-cert" help:"Client certificate for the brokers, PEM." type:"path" placeholder:"FILE"`
-	KafkaKey  string `name:"kafka-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
+	KafkaKey  string `name:"kafka-key" help:"Private key of --kafka-cert, PEM." type:"path" placeholder:"FILE"`
 
 	KafkaSASL         string `name:"kafka-sasl" help:"How to log in: ${enum}." enum:"none,plain,scram-sha-256,scram-sha-512,oauthbearer" default:"none"`
 	KafkaUser         string `help:"User of plain and scram." placeholder:"NAME"`

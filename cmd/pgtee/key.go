@@ -81,7 +81,7 @@ func parseKeys(text []byte) ([]note.MasterKey, error) {
 		keys = append(keys, key)
 	}
 	if len(keys) == 2 && keys[0].ID() == keys[1].ID() {
-		return nil, errors.New("the two keys cannot be told apart by their ids")
+		return nil, errors.New("the two keys have the same id")
 	}
 	return keys, nil
 }

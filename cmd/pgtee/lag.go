@@ -8,7 +8,7 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// lag records when the server had reached which WAL position, in order to determine for how long something has been waiting to be published.
+// lag records at which time the server had reached which WAL position, to compute for how long the oldest unpublished WAL has been waiting.
 type lag struct {
 	mu     sync.Mutex
 	status outbox.SlotStatus // the latest status
@@ -31,10 +31,10 @@ type mark struct {
 	at  time.Time
 }
 
-// maxMarks bounds the memory needed during an outage: beyond it, every second mark is dropped.
+// maxMarks limits the memory needed during an outage: when it is reached, every second mark is dropped.
 const maxMarks = 1024
 
-// observe takes a status of the server.
+// observe records a status of the slot and the server.
 func (l *lag) observe(s outbox.SlotStatus, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,7 +71,7 @@ func (l *lag) behind(published outbox.LSN, now time.Time) (bytes int64, age time
 }
 
 // safe returns the remaining fraction of the WAL that the slot may retain before it is lost, from 1 to 0, and the number of seconds until it is used
-// up, if the retained WAL grows as it did during the last minutes. Without a limit both results are NaN; seconds are infinite if the WAL does not grow.
+// up, if the retained WAL grows as it did in the last ten minutes. Without a limit both results are NaN; seconds are infinite if the WAL does not grow.
 func (l *lag) safe(retained retainedLimit) (ratio, seconds float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

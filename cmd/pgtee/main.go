@@ -21,7 +21,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := execute(ctx, args, terminal{stdout, stderr})
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted before it was up")
+		err = errors.New("interrupted during startup")
 	}
 	if err != nil && !errors.Is(err, errSaid) {
 		fmt.Fprintf(stderr, "pgtee: %s\n", explained(err))

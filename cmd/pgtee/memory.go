@@ -5,17 +5,17 @@ import (
 	"runtime/debug"
 )
 
-// boundGarbage lowers GOGC to 35, unless it is set: the heap may grow by a third between collections instead of doubling. The publisher produces
+// limitGarbage lowers GOGC to 35, unless it is set: the heap may grow by a third between collections instead of doubling. The publisher produces
 // little garbage, so this costs hardly any CPU time, and most of its memory is queues.
-func boundGarbage() {
+func limitGarbage() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(35)
 	}
 }
 
-// collectorBytes is more than the memory that one publisher uses while it copies tables (SNAPSHOT.md: waiting chunks, the overlay), plus a third of
+// baseMemoryBytes is more than the memory that one publisher uses while it copies tables (SNAPSHOT.md: waiting chunks, the overlay), plus a third of
 // that as garbage. A limit below the memory in use would cause permanent garbage collection.
-const collectorBytes = 256 << 20
+const baseMemoryBytes = 256 << 20
 
 const (
 	largeRecordBytes = 4 << 20
@@ -23,8 +23,8 @@ const (
 	largeGarbage = 20
 )
 
-// boundMemory bounds the garbage for this number of publishers, unless GOMEMLIMIT or GOGC are set.
-func (f publisherFlags) boundMemory(publishers int) {
+// limitMemory sets the memory limit for this number of publishers, and a lower GOGC for large records, unless GOMEMLIMIT or GOGC are set.
+func (f publisherFlags) limitMemory(publishers int) {
 	if os.Getenv("GOGC") == "" && f.MaxRecord > largeRecordBytes {
 		debug.SetGCPercent(largeGarbage)
 	}
@@ -33,8 +33,7 @@ func (f publisherFlags) boundMemory(publishers int) {
 	}
 }
 
-// memoryLimit returns the memory of one publisher above which garbage is collected more often. It increases with the size of one part of a
-// transaction, and of one record on its way from a row to Kafka.
+// memoryLimit returns the soft memory limit for one publisher. It grows with the size of a part of a transaction, and of a record.
 func (f publisherFlags) memoryLimit() int64 {
-	return collectorBytes + 4*int64(f.PartBytes) + 12*int64(f.MaxRecord)
+	return baseMemoryBytes + 4*int64(f.PartBytes) + 12*int64(f.MaxRecord)
 }

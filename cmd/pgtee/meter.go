@@ -19,7 +19,7 @@ const (
 )
 
 // watchSnapshot shows the progress of a snapshot until it has ended: on a terminal as one line that changes, otherwise as a line now and then. If the
-// snapshot was stopped, it returns an error. A snapshot that ended at or before the time before is another one with the same id.
+// snapshot was stopped, it returns an error. A snapshot that ended no later than before is an earlier one with the same id.
 func watchSnapshot(ctx context.Context, out io.Writer, id string, before time.Time, read func() (*snapshot.State, error)) error {
 	terminal := isTerminal(out)
 	var observed rate

@@ -39,7 +39,7 @@ func (m metric) register(registry *prometheus.Registry) {
 // buildInfo is always 1; its labels identify the program.
 func buildInfo() metric {
 	labels := prometheus.Labels{"version": version(), "goversion": runtime.Version()}
-	return metric{"pgtee_build_info", "1; the labels say which version this is, and of which commit.", prometheus.GaugeValue, func() float64 { return 1 }, labels}
+	return metric{"pgtee_build_info", "Always 1; the labels are the version, with its commit, and the version of Go.", prometheus.GaugeValue, func() float64 { return 1 }, labels}
 }
 
 // publisherMetrics returns the metrics of one database.
@@ -52,45 +52,45 @@ func publisherMetrics(p databasePublisher) []metric {
 		return metric{name, help, prometheus.CounterValue, func() float64 { return float64(read()) }, labels}
 	}
 	return append(snapshotMetrics(p, labels), []metric{
-		gauge("pgtee_acked_lsn", "PostgreSQL may discard the WAL up to here; acked <= published <= received.", func() float64 { return float64(p.Stats().Acked) }),
-		gauge("pgtee_published_lsn", "Recorded in the progress topic up to here.", func() float64 { return float64(p.Stats().Published) }),
-		gauge("pgtee_received_lsn", "Decoded from the slot up to here.", func() float64 { return float64(p.Stats().Received) }),
-		gauge("pgtee_lag_bytes", "Log that the server has written and that is not published. NaN unless this process holds the slot.", func() float64 {
+		gauge("pgtee_acked_lsn", "LSN up to which PostgreSQL may discard the WAL; acked <= published <= received.", func() float64 { return float64(p.Stats().Acked) }),
+		gauge("pgtee_published_lsn", "LSN up to which Kafka has all transactions, as recorded in the progress topic.", func() float64 { return float64(p.Stats().Published) }),
+		gauge("pgtee_received_lsn", "LSN up to which the stream of the slot was received and decoded.", func() float64 { return float64(p.Stats().Received) }),
+		gauge("pgtee_lag_bytes", "WAL that the server has written and that is not published yet, in bytes. NaN unless this process holds the slot.", func() float64 {
 			bytes, _, holds := p.behind()
 			return ifKnown(float64(bytes), holds)
 		}),
-		gauge("pgtee_lag_seconds", "Since the server first wrote something that is not published; measured every ten seconds. NaN unless this process holds the slot.", func() float64 {
+		gauge("pgtee_lag_seconds", "Seconds since the server wrote the oldest WAL that is not published yet; measured every ten seconds. NaN unless this process holds the slot.", func() float64 {
 			_, age, holds := p.behind()
 			return ifKnown(age.Seconds(), holds)
 		}),
-		gauge("pgtee_retained_wal_bytes", "Log that the slot keeps from being removed.", func() float64 { return float64(p.lag.slot().Retained) }),
-		gauge("pgtee_retained_wal_warn_bytes", "What pgtee_retained_wal_bytes may reach before the log warns: half of what loses the slot, or --max-retained-wal SIZE:warn. NaN without a limit.", func() float64 {
+		gauge("pgtee_retained_wal_bytes", "WAL that the slot retains, in bytes.", func() float64 { return float64(p.lag.slot().Retained) }),
+		gauge("pgtee_retained_wal_warn_bytes", "Value of pgtee_retained_wal_bytes from which on the log warns: half of that at which the slot is lost, or --max-retained-wal SIZE:warn. NaN without a limit.", func() float64 {
 			warn := p.retained.warnAt(p.lag.slot())
 			return ifKnown(float64(warn), warn > 0)
 		}),
-		gauge("pgtee_slot_safe_wal_ratio", "Share that is left of the WAL that the slot may retain (the smaller of max_slot_wal_keep_size and --max-retained-wal SIZE:drop_slot): at 0 the slot is lost. NaN without a limit.", func() float64 {
+		gauge("pgtee_slot_safe_wal_ratio", "Remaining share of the WAL that the slot may retain (the smaller of max_slot_wal_keep_size and --max-retained-wal SIZE:drop_slot): at 0 the slot is lost. NaN without a limit.", func() float64 {
 			ratio, _ := p.lag.safe(p.retained)
 			return ratio
 		}),
-		gauge("pgtee_slot_loss_seconds", "Time until the slot is lost, if what it keeps grows as it did over the last ten minutes; infinite if it does not grow, NaN without a limit.", func() float64 {
+		gauge("pgtee_slot_loss_seconds", "Seconds until the slot is lost, if the retained WAL grows as it did in the last ten minutes; infinite if it does not grow, NaN without a limit.", func() float64 {
 			_, seconds := p.lag.safe(p.retained)
 			return seconds
 		}),
-		gauge("pgtee_attribution_ratio", "Share of the rows that were published since the start whose note is verified; 1 before the first one.", p.watcher.attribution),
-		gauge("pgtee_slot_at_risk", "1 if the server has removed, or may at any time, log that the slot needs: wal_status lost, unreserved.", func() float64 {
+		gauge("pgtee_attribution_ratio", "Share of the rows published since the start that have a verified note; 1 before the first row.", p.watcher.attribution),
+		gauge("pgtee_slot_at_risk", "1 if the server has removed WAL that the slot needs (wal_status lost), or may do so at any time (unreserved).", func() float64 {
 			status := p.lag.slot().WAL
 			return boolMetric(status == "lost" || status == "unreserved")
 		}),
 		gauge("pgtee_uncaptured_tables", "Tables whose UPDATE and DELETE are not published: pgtee check says why.", func() float64 { return float64(p.coverage.tables.Load()) }),
-		gauge("pgtee_own_topic_tables", "Tables whose topic is not the template's, because that was not available: the log says why.", func() float64 { return float64(p.Stats().OwnTopics) }),
+		gauge("pgtee_own_topic_tables", "Tables whose topic does not have the name that the template gives, because that name was not available: the log says why.", func() float64 { return float64(p.Stats().OwnTopics) }),
 		gauge("pgtee_publisher_halted", "1 while the publisher has halted and needs an operator: the log and /readyz say why.", func() float64 { return boolMetric(p.Stats().State == "halted") }),
-		gauge("pgtee_publishing", "1 while the slot is held and Kafka takes events.", func() float64 { return boolMetric(p.publishing()) }),
+		gauge("pgtee_publishing", "1 while this process holds the slot and Kafka accepts records.", func() float64 { return boolMetric(p.publishing()) }),
 		counter("pgtee_published_transactions_total", "Source transactions published.", func() int64 { return p.Stats().Transactions }),
 		counter("pgtee_published_events_total", "Records published, without progress records.", func() int64 { return p.Stats().Events }),
-		counter("pgtee_filtered_changes_total", "Changes that made no record: excluded tables, filtered rows and messages.", func() int64 { return p.Stats().Filtered }),
+		counter("pgtee_filtered_changes_total", "Changes that produced no record: excluded tables, filtered rows and messages.", func() int64 { return p.Stats().Filtered }),
 		counter("pgtee_dead_letters_total", "Changes that are too large for a record or its topic: PREFIX.dead-letter has them.", func() int64 { return p.Stats().DeadLetters }),
-		counter("pgtee_missed_tables_total", "Times that UPDATEs and DELETEs of a table turned out to be missing in the stream: --on-missed says what becomes of it.", func() int64 { return p.Stats().Missed }),
-		counter("pgtee_refused_events_total", "Events of the application that went to PREFIX.outbox.refused: they may not go where they were to go.", func() int64 { return p.Stats().Refused }),
+		counter("pgtee_missed_tables_total", "Number of times that UPDATEs and DELETEs of a table were found to be missing from the stream: --on-missed determines what follows.", func() int64 { return p.Stats().Missed }),
+		counter("pgtee_refused_events_total", "Events of the application in PREFIX.outbox.refused: their topic is not allowed, or Kafka does not accept them there.", func() int64 { return p.Stats().Refused }),
 		counter("pgtee_kafka_transactions_total", "Kafka transactions committed.", func() int64 { return p.Stats().Batches }),
 		counter("pgtee_publish_retries_total", "Failures that were retried.", func() int64 { return p.Stats().Retries }),
 	}...)
@@ -99,15 +99,15 @@ func publisherMetrics(p databasePublisher) []metric {
 // snapshotMetrics returns the metrics of copies of tables.
 func snapshotMetrics(p databasePublisher, labels prometheus.Labels) []metric {
 	metrics := []metric{
-		{"pgtee_snapshot_rows_total", "Rows that snapshots have read and published, those that the stream has overtaken included.", prometheus.CounterValue,
+		{"pgtee_snapshot_rows_total", "Rows in the published chunks of snapshots, including those left out because the stream had changed them.", prometheus.CounterValue,
 			func() float64 { return float64(p.Stats().Snapshot.TotalRows) }, labels},
-		{"pgtee_snapshot_tables_total", "Tables that snapshots have done.", prometheus.CounterValue,
+		{"pgtee_snapshot_tables_total", "Tables that snapshots have completed.", prometheus.CounterValue,
 			func() float64 { return float64(p.Stats().Snapshot.TotalTables) }, labels},
 	}
 	for _, state := range []string{"copying", "waiting", "paused"} {
 		labels := maps.Clone(labels)
 		labels["state"] = state
-		metrics = append(metrics, metric{"pgtee_snapshot_state", "1 for the state of the snapshot that is not finished; 0 for all if there is none.", prometheus.GaugeValue,
+		metrics = append(metrics, metric{"pgtee_snapshot_state", "1 for the current state of the unfinished snapshot; 0 for every state if there is none.", prometheus.GaugeValue,
 			func() float64 { return boolMetric(p.Stats().Snapshot.State == state) }, labels})
 	}
 	return metrics
@@ -171,8 +171,8 @@ func (f serviceFlags) addMetrics(actors []actor, proxy *listeningProxy, publishe
 	return append(actors, metricsActor(listener, mux)), nil
 }
 
-// ready responds with 503 and the reason while a proxy drains or, if there is no proxy, while a publisher does not publish: clients keep their
-// database while Kafka is away.
+// ready responds with 503 and the reason while a proxy drains or, if there is no proxy, while a publisher does not publish. A proxy stays ready while
+// Kafka is unavailable, so that clients keep their database.
 func ready(w http.ResponseWriter, proxy *listeningProxy, publishers []databasePublisher) {
 	draining := proxy != nil && proxy.draining.Load()
 	stopped := slices.ContainsFunc(publishers, func(p databasePublisher) bool { return !p.publishing() })
@@ -212,16 +212,16 @@ func proxyMetrics(p *listeningProxy) []metric {
 	}
 	return []metric{
 		{"pgtee_sessions_open", "Client sessions now.", prometheus.GaugeValue, func() float64 { return float64(p.Stats().SessionsOpen) }, nil},
-		counter("pgtee_sessions_total", "Connections accepted, those of cancel requests included.", func(s proxy.Stats) int64 { return s.SessionsTotal }),
+		counter("pgtee_sessions_total", "Connections accepted, including those of cancel requests.", func(s proxy.Stats) int64 { return s.SessionsTotal }),
 		counter("pgtee_sessions_unattributed_total", "Sessions whose writes get no notes: no outbox, or notes impossible.", func(s proxy.Stats) int64 { return s.SessionsUnattributed }),
-		counter("pgtee_sessions_refused_total", "Sessions refused for want of an outbox.", func(s proxy.Stats) int64 { return s.SessionsRefused }),
-		counter("pgtee_queries_total", "Query messages, and portals that began to run.", func(s proxy.Stats) int64 { return s.Queries }),
+		counter("pgtee_sessions_refused_total", "Sessions refused because the database has no usable outbox (--require-outbox).", func(s proxy.Stats) int64 { return s.SessionsRefused }),
+		counter("pgtee_queries_total", "Query messages, and portals whose execution began.", func(s proxy.Stats) int64 { return s.Queries }),
 		counter("pgtee_notes_total", "Notes sent.", func(s proxy.Stats) int64 { return s.Notes }),
 		counter("pgtee_injected_bytes_total", "Bytes sent for notes.", func(s proxy.Stats) int64 { return s.InjectedBytes }),
-		counter("pgtee_note_errors_total", "Errors of the server to a note.", func(s proxy.Stats) int64 { return s.NoteErrors }),
-		counter("pgtee_lost_replies_total", "Sessions whose replies matched no request; they get no notes from then on.", func(s proxy.Stats) int64 { return s.LostReplies }),
-		counter("pgtee_oversize_texts_total", "SQL texts longer than the buffer, judged by their beginning.", func(s proxy.Stats) int64 { return s.OversizeTexts }),
+		counter("pgtee_note_errors_total", "Notes to which the server replied with an error.", func(s proxy.Stats) int64 { return s.NoteErrors }),
+		counter("pgtee_lost_replies_total", "Sessions in which a reply matched no request; they get no notes from then on.", func(s proxy.Stats) int64 { return s.LostReplies }),
+		counter("pgtee_oversize_texts_total", "SQL texts longer than the buffer, of which only the beginning is parsed.", func(s proxy.Stats) int64 { return s.OversizeTexts }),
 		counter("pgtee_unreadable_texts_total", "SQL texts that the lexer cannot read.", func(s proxy.Stats) int64 { return s.UnreadableTexts }),
-		counter("pgtee_cancels_total", "Cancel requests passed on.", func(s proxy.Stats) int64 { return s.Cancels }),
+		counter("pgtee_cancels_total", "Cancel requests forwarded.", func(s proxy.Stats) int64 { return s.Cancels }),
 	}
 }

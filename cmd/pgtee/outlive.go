@@ -8,16 +8,15 @@ import (
 )
 
 const (
-	firstAgain   = 5 * time.Second
-	longestAgain = 30 * time.Second
+	firstRetry   = 5 * time.Second
+	longestRetry = 30 * time.Second
 )
 
-// outlive publishes until ctx ends, whatever stops it meanwhile or prevents it from starting: it logs why, waits, and starts again when it can. In
-// `pgtee run` clients are served all the time; the limit of --max-retained-wal stays in effect. The last error determines the exit code, if the
-// publisher has not resumed since.
-func (p databasePublisher) outlive(ctx context.Context, meanwhile string) error {
+// keepPublishing publishes until ctx ends. If the publisher halts or cannot start, it logs the reason, waits, and tries again, so that `pgtee run` serves
+// clients meanwhile, and --max-retained-wal stays in effect. An error after which the publisher has not resumed determines the exit code.
+func (p databasePublisher) keepPublishing(ctx context.Context, meanwhile string) error {
 	defer p.catalog.Close(context.WithoutCancel(ctx))
-	wait, said := firstAgain, ""
+	wait, said := firstRetry, ""
 	var last error
 	for {
 		began := time.Now()
@@ -31,8 +30,8 @@ func (p databasePublisher) outlive(ctx context.Context, meanwhile string) error 
 		if ctx.Err() != nil {
 			return halted(last)
 		}
-		if last = err; time.Since(began) > 2*firstAgain { // it has worked in between
-			wait, said = firstAgain, ""
+		if last = err; time.Since(began) > 2*firstRetry { // it has worked in between
+			wait, said = firstRetry, ""
 		}
 		p.Halted(err)
 		if text := oneLine(err); text != said {
@@ -44,11 +43,11 @@ func (p databasePublisher) outlive(ctx context.Context, meanwhile string) error 
 			return halted(last)
 		case <-time.After(wait):
 		}
-		wait = min(2*wait, longestAgain)
+		wait = min(2*wait, longestRetry)
 	}
 }
 
-// halted returns the exit error of a publisher that requires human action; nil if none is required.
+// halted returns the exit error of a command that has stopped and requires human action; nil if err is nil.
 func halted(err error) error {
 	if err == nil {
 		return nil

@@ -19,7 +19,7 @@ import (
 
 // postgresFlags name the server, by the hosts where it may be, and the databases.
 type postgresFlags struct {
-	Postgres postgresURLs `help:"Such as postgres://user@host:5432/database, or a libpq string 'host=… dbname=…'; may be repeated for the hosts of one cluster. Without it PGHOST, PGDATABASE and the other variables of libpq apply; PGPASSWORD and ~/.pgpass work too." sep:"none" placeholder:"URL"`
+	Postgres postgresURLs `help:"The server and the database, such as postgres://user@host:5432/database or 'host=… dbname=…'; may be repeated for the hosts of one cluster. Without it PGHOST, PGDATABASE and the other variables of libpq apply; PGPASSWORD and ~/.pgpass work too." sep:"none" placeholder:"URL"`
 }
 
 // databaseFlags choose databases other than the one in the URL.

@@ -65,7 +65,7 @@ func (c *proxyCommand) Run(ctx context.Context, term terminal) error {
 }
 
 // Validate is called by kong.
-func (c *proxyCommand) Validate() error { return c.proxyFlags.fits(c.Drain) }
+func (c *proxyCommand) Validate() error { return c.proxyFlags.checkDrainDelay(c.Drain) }
 
 func (c *proxyCommand) parts() proxyParts {
 	return proxyParts{c.proxyFlags, c.postgresFlags, c.outboxFlags, c.textFlags, c.keyFlags, c.settings}
@@ -89,8 +89,8 @@ type listeningProxy struct {
 }
 
 // open checks that a server responds, and opens the sockets.
-func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, travel outboxFlags, text textFlags, keys []note.MasterKey, log *zap.Logger) (*listeningProxy, error) {
-	config, err := f.config(postgres, travel, text, keys, log)
+func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, noteForm outboxFlags, text textFlags, keys []note.MasterKey, log *zap.Logger) (*listeningProxy, error) {
+	config, err := f.config(postgres, noteForm, text, keys, log)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, travel out
 }
 
 // config returns the proxy's configuration that the flags describe.
-func (f proxyFlags) config(postgres postgresFlags, travel outboxFlags, text textFlags, keys []note.MasterKey, log *zap.Logger) (proxy.Config, error) {
+func (f proxyFlags) config(postgres postgresFlags, noteForm outboxFlags, text textFlags, keys []note.MasterKey, log *zap.Logger) (proxy.Config, error) {
 	servers, err := postgres.servers()
 	if err != nil {
 		return proxy.Config{}, err
@@ -133,7 +133,7 @@ func (f proxyFlags) config(postgres postgresFlags, travel outboxFlags, text text
 	if len(keys) > 0 {
 		config.Key = keys[0]
 	}
-	if err := errors.Join(config.Outbox.UnmarshalText([]byte(travel.Outbox)), config.Attribution.UnmarshalText([]byte(f.Attribution))); err != nil {
+	if err := errors.Join(config.Outbox.UnmarshalText([]byte(noteForm.Outbox)), config.Attribution.UnmarshalText([]byte(f.Attribution))); err != nil {
 		return proxy.Config{}, usage(err)
 	}
 	return config, nil

@@ -25,8 +25,8 @@ type proxyFlags struct {
 	DrainDelay     time.Duration `help:"After SIGTERM, keep accepting connections for this time while /readyz fails, so that load balancers stop sending new ones. The time is part of --drain: at most half of it."`
 }
 
-// fits checks that sessions have time to end after --drain-delay.
-func (f proxyFlags) fits(drain time.Duration) error {
+// checkDrainDelay checks that sessions have time to end after --drain-delay.
+func (f proxyFlags) checkDrainDelay(drain time.Duration) error {
 	if f.DrainDelay < 0 || f.DrainDelay > drain/2 {
 		return fmt.Errorf("--drain-delay %s: want at most half of --drain, which is %s, so that sessions have time to end: give a longer --drain", f.DrainDelay, drain)
 	}
@@ -54,13 +54,13 @@ func (f tlsFlags) config() (*proxy.ClientTLS, error) {
 	return &proxy.ClientTLS{CertFile: f.TLSCert, KeyFile: f.TLSKey, CAFile: f.TLSClientCA, Mode: proxy.TLSMode(f.TLSMode)}, nil
 }
 
-// limitFlags bound the resources that clients may use.
+// limitFlags limit the resources that clients may use.
 type limitFlags struct {
 	MaxSessions            int `help:"Maximum number of sessions of all clients; more are refused with SQLSTATE 53300. 0: no limit." reload:""`
 	MaxSessionsPerUser     int `help:"Maximum number of sessions of one user." reload:""`
 	MaxSessionsPerDatabase int `help:"Maximum number of sessions in one database." reload:""`
 
-	MaxLogins int `help:"Maximum number of simultaneous logins; as many more wait." default:"1000" reload:""`
+	MaxLogins int `help:"Maximum number of simultaneous logins; further logins wait, at most as many again." default:"1000" reload:""`
 
 	LoginTimeout             time.Duration `help:"Maximum duration of a login, including the wait for its turn and the password exchange." default:"1m" reload:""`
 	IdleTimeout              time.Duration `help:"End a session that is idle outside a transaction for this long (57P05). 0: never." reload:""`
@@ -108,8 +108,8 @@ func (f proxyFlags) listen() (listeners []net.Listener, err error) {
 	return listeners, nil
 }
 
-// listenAt opens a Unix socket with access for everybody, as PostgreSQL does, because passwords and pg_hba.conf control access. It removes a
-// socket file on which nothing listens, which a killed process has left.
+// listenAt opens a TCP or a Unix socket. Everybody may connect to a Unix socket, as in PostgreSQL, because passwords and pg_hba.conf control access. A
+// socket file that a killed process has left is removed first.
 func listenAt(address string) (net.Listener, error) {
 	if !strings.HasPrefix(address, "/") {
 		return net.Listen("tcp", address)

@@ -57,7 +57,7 @@ type publishCommand struct {
 }
 
 func (c *publishCommand) Run(ctx context.Context, term terminal) error {
-	boundGarbage()
+	limitGarbage()
 	log := c.logger(term.err)
 	keys, err := c.keyFlags.read(log)
 	if err != nil {
@@ -77,11 +77,11 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	if err := c.pingRegistry(ctx); err != nil {
 		return err
 	}
-	c.boundMemory(len(sources))
+	c.limitMemory(len(sources))
 	open, run := c.publisherFlags.open, databasePublisher.run
 	if c.MaxRetainedWAL.drop > 0 { // no other process would drop the slot
 		open, run = c.publisherFlags.make, func(p databasePublisher, ctx context.Context) error {
-			return p.outlive(ctx, "this process keeps running so that it can drop the slot if the slot retains more WAL than --max-retained-wal")
+			return p.keepPublishing(ctx, "this process keeps running so that it can drop the slot if the slot retains more WAL than --max-retained-wal")
 		}
 	}
 	publishers, err := open(ctx, sources, cluster, c.textFlags, keys, log)
@@ -112,7 +112,7 @@ type databasePublisher struct {
 	log      *zap.Logger
 }
 
-// open also checks the databases, so that problems that require human action are reported immediately.
+// open is like make, but checks the databases first, so that problems that require human action are reported immediately.
 func (f publisherFlags) open(ctx context.Context, sources []source, cluster cluster, text textFlags, keys []note.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
 	for _, s := range sources {
 		if err := f.checkSource(ctx, s, log); err != nil {
@@ -139,7 +139,7 @@ func (f publisherFlags) make(_ context.Context, sources []source, cluster cluste
 	return list, nil
 }
 
-// checkTimeout bounds checkSource, including the wait for the slot, because the network may have lost a reply.
+// checkTimeout is the time limit of checkSource, including the wait for the slot, because the network may have lost a reply.
 const checkTimeout = 30 * time.Second
 
 // checkSource checks the database as `pgtee check` does, the slot, and the limit of its WAL.
@@ -237,7 +237,7 @@ func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, 
 	}, open, format)
 }
 
-// rowBytes is the number of bytes of a row that are kept in memory at most: more than a record may have.
+// rowBytes is the maximum number of bytes of a row that are kept in memory: more than a record may have.
 func (f publisherFlags) rowBytes() int { return max(outbox.DefaultRowBytes, 2*int(f.MaxRecord)) }
 
 // runID returns a random UUID, version 4, which the records of one run of the publisher share.

@@ -24,13 +24,13 @@ type queryCommand struct {
 	Cron       string        `help:"Run at these times: minute hour day month weekday, in the local time zone." placeholder:"'0 6 * * 1-5'"`
 	Changes    bool          `help:"Publish only rows that have changed since the last run, and a tombstone for each key that is gone. Needs --key."`
 	StateTopic string        `help:"Compacted topic in which --changes remembers a hash of each row; by default TOPIC.state." placeholder:"TOPIC"`
-	Name       string        `help:"Of two processes with the same name, the later one fences the other; by default the topic." placeholder:"NAME"`
+	Name       string        `help:"Name of this query: of two processes with the same name, the one that starts later fences the other. By default the topic." placeholder:"NAME"`
 
 	TransactionTimeout time.Duration `help:"Longest time from the first row of a run to its last; at most transaction.max.timeout.ms of the brokers, 15 minutes by default. The brokers abort a run that takes longer." default:"5m" placeholder:"TIME"`
 }
 
 func (c *queryCommand) Run(ctx context.Context, term terminal) error {
-	boundGarbage()
+	limitGarbage()
 	config, err := c.config(term)
 	if err != nil {
 		return usage(err)
@@ -45,7 +45,7 @@ func (c *queryCommand) Run(ctx context.Context, term terminal) error {
 			fmt.Fprintf(term.out, "run %s: %d rows, %d published to %s, %d tombstones\n", run.ID, run.Rows, run.Changed, c.Topic, run.Gone)
 		}
 	}
-	return exitOf(query.Publish(ctx, config))
+	return halted(query.Publish(ctx, config))
 }
 
 func (c *queryCommand) config(term terminal) (config query.Config, err error) {
@@ -68,7 +68,7 @@ func (c *queryCommand) config(term terminal) (config query.Config, err error) {
 	case (c.SQL == "") == (c.SQLFile == ""):
 		return config, errors.New("give the query in --sql or in --sql-file")
 	case c.Changes && c.Key == "":
-		return config, errors.New("--changes needs --key: by it a row is known again")
+		return config, errors.New("--changes needs --key, which identifies a row from run to run")
 	case c.TransactionTimeout < time.Second:
 		return config, errors.New("--transaction-timeout: want a time such as 10m")
 	case c.Every != 0 && c.Cron != "":

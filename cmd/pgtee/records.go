@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -15,8 +16,8 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// recordFlags say what is published and what records look like, with the names of Debezium's settings if it has them. Every command that publishes
-// has all of them.
+// recordFlags say what is published and what records look like, with the names of Debezium's settings where it has the same. Every command that
+// publishes has all of them.
 type recordFlags struct {
 	shapeFlags                  `group:"Shape of the stream"`
 	valueFlags                  `group:"Forms of values"`
@@ -24,12 +25,12 @@ type recordFlags struct {
 	framingFlags                `group:"Records"`
 	ProvideTransactionMetadata  bool     `help:"Publish a record in PREFIX.transaction at the start and end of each transaction, and a transaction block in the records of rows."`
 	ExtendedHeaders             bool     `help:"Add the headers __debezium.context.*, which name the connector, to records of rows." default:"true" negatable:""`
-	Tombstones                  bool     `help:"Publish a record without a value after that of a delete, for compaction." default:"true" negatable:""`
+	Tombstones                  bool     `help:"Publish a tombstone, which is a record without a value, after each delete, for compaction." default:"true" negatable:""`
 	SkipTruncate                bool     `help:"Publish no records of TRUNCATE, like --skipped-operations t."`
-	SkippedOperations           []string `help:"Publish no records of these operations: c (INSERT), u, d, t (TRUNCATE), or none." default:"none" placeholder:"OP"`
+	SkippedOperations           []string `help:"Publish no records of these operations: c (INSERT), u (UPDATE), d (DELETE), t (TRUNCATE), or none." default:"none" placeholder:"OP"`
 	SkipMessagesWithoutChange   bool     `help:"Publish no records of UPDATEs that leave the published columns unchanged. Needs the old row: REPLICA IDENTITY FULL."`
 	ColumnPropagateSourceType   []string `help:"Put the PostgreSQL type, length and scale of these columns into the parameters of their schemas: patterns of SCHEMA.TABLE.COLUMN." placeholder:"GLOB"`
-	DatatypePropagateSourceType []string `help:"The same for the columns of these types: patterns of SCHEMA.TABLE.TYPE, such as public.*.varchar." placeholder:"GLOB"`
+	DatatypePropagateSourceType []string `help:"Like --column-propagate-source-type, for the columns of these types: patterns of SCHEMA.TABLE.TYPE, such as public.*.varchar." placeholder:"GLOB"`
 }
 
 // valueFlags determine the forms of values.
@@ -75,7 +76,7 @@ func (f recordFlags) validate(sources []source, text textFlags) error {
 	if err := f.checkEnvelope(f.framingFlags); err != nil {
 		return err
 	}
-	if f.Envelope == "flat" && !f.Tombstones && strings.HasSuffix(orElse(f.FlatDeletes, "tombstone"), "tombstone") {
+	if f.Envelope == "flat" && !f.Tombstones && strings.HasSuffix(cmp.Or(f.FlatDeletes, "tombstone"), "tombstone") {
 		return errors.New("--no-tombstones contradicts --flat-deletes, which says what becomes of a delete with --envelope flat: choose --flat-deletes drop or rewrite")
 	}
 	if len(sources) > 1 && f.sharesTopics() {

@@ -20,7 +20,7 @@ type registryFlags struct {
 	SchemaRegistryAuthFile string   `help:"File with one line, USER:PASSWORD or Bearer TOKEN, read before each request. Without this flag PGTEE_SCHEMA_REGISTRY_AUTH is used." type:"path" placeholder:"FILE"`
 	SchemaRegistryCA       string   `name:"schema-registry-ca" help:"CA of the registry's certificate, PEM; by default the system's." type:"path" placeholder:"FILE"`
 	SchemaRegistryCert     string   `name:"schema-registry-cert" help:"Client certificate for the registry, PEM." type:"path" placeholder:"FILE"`
-	SchemaRegistryKey      string   `name:"schema-registry-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
+	SchemaRegistryKey      string   `name:"schema-registry-key" help:"Private key of --schema-registry-cert, PEM." type:"path" placeholder:"FILE"`
 	AutoRegister           bool     `help:"Register the schemas of tables; otherwise they must already be in the registry." default:"true" negatable:""`
 }
 

@@ -21,8 +21,8 @@ type reloadable struct {
 	hangups chan os.Signal
 }
 
-// setAgain queues SIGHUP from now on: a signal that arrives before reloading runs must not end the process.
-func (r *reloadable) setAgain(values map[string]flagValue, again func() (runner, map[string]flagValue, error)) {
+// enableReload queues SIGHUP from now on: a signal that arrives before reloading runs must not end the process.
+func (r *reloadable) enableReload(values map[string]flagValue, again func() (runner, map[string]flagValue, error)) {
 	r.values, r.again, r.hangups = values, again, make(chan os.Signal, 1)
 	signal.Notify(r.hangups, syscall.SIGHUP)
 }
@@ -37,7 +37,7 @@ type flagValue struct {
 type proxyParts struct {
 	proxyFlags `group:"Clients"`
 	postgres   postgresFlags
-	travel     outboxFlags
+	noteForm   outboxFlags
 	text       textFlags
 	key        keyFlags
 	log        logSettings
@@ -60,21 +60,21 @@ func (r *reloadable) reloading(p *listeningProxy, known []note.MasterKey, level 
 	}}
 }
 
-// reload reads everything again. Settings that cannot change remain, and are logged.
+// reload reads everything again. Settings that require a restart keep their values, and are logged.
 func (r *reloadable) reload(p *listeningProxy, known []note.MasterKey, level zap.AtomicLevel, log *zap.Logger) error {
 	command, values, err := r.again()
 	if err != nil {
 		return err
 	}
 	next := command.(interface{ parts() proxyParts }).parts()
-	keys, err := next.travel.keys(next.key, log)
+	keys, err := next.noteForm.keys(next.key, log)
 	if err != nil {
 		return err
 	}
 	if known != nil && len(keys) > 0 && !isKnown(known, keys[0]) {
 		return fmt.Errorf("--key %s: the publisher in this process does not know the first key: make it the second line, restart, then swap them", next.key.Key)
 	}
-	config, err := next.config(next.postgres, next.travel, next.text, keys, log)
+	config, err := next.config(next.postgres, next.noteForm, next.text, keys, log)
 	if err != nil {
 		return err
 	}

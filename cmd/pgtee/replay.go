@@ -12,11 +12,11 @@ import (
 type replayCommand struct {
 	applyFlags
 	From string `help:"What to replay: the topics from their beginning, or the folder of an archive (pgtee archive)." default:"beginning" placeholder:"beginning|DIR"`
-	To   string `help:"The moment: a time (2025-01-31T12:00:00Z), an LSN (0/16B3748), the id of the last transaction, or before:EVENT-ID; it lies between two commits." required:"" placeholder:"MOMENT"`
+	To   string `help:"Where to end, between two commits: a time (2025-01-31T12:00:00Z), an LSN (0/16B3748), the id of the last transaction to apply, or before:EVENT-ID." required:"" placeholder:"MOMENT"`
 }
 
 func (c *replayCommand) Run(ctx context.Context, term terminal) error {
-	boundGarbage()
+	limitGarbage()
 	until, err := apply.ParseUntil(c.To)
 	if err != nil {
 		return usage(fmt.Errorf("--to: %w", err))

@@ -14,8 +14,8 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// retainedLimit is the value of --max-retained-wal: how much WAL the slot may retain before the log warns, or before the slot is dropped. Only one of
-// them is not zero, if the flag is given.
+// retainedLimit is the value of --max-retained-wal: how much WAL the slot may retain before the log warns, or before the slot is dropped. At most one
+// of them is set.
 type retainedLimit struct{ warn, drop int64 }
 
 // UnmarshalText parses "50GB:warn" or "50GB:drop_slot".
@@ -35,15 +35,17 @@ func (l *retainedLimit) UnmarshalText(text []byte) error {
 }
 
 // lossAt returns how much WAL the slot retains when it is lost, because pgtee drops it or the server invalidates it; 0: it is not lost.
-func (l retainedLimit) lossAt(slot outbox.SlotStatus) int64 { return smallest(l.drop, slot.KeepBytes) }
+func (l retainedLimit) lossAt(slot outbox.SlotStatus) int64 {
+	return lowerLimit(l.drop, slot.KeepBytes)
+}
 
 // warnAt returns how much WAL the slot retains when the log begins to warn; 0: it does not.
 func (l retainedLimit) warnAt(slot outbox.SlotStatus) int64 {
-	return smallest(l.warn, l.lossAt(slot)/2)
+	return lowerLimit(l.warn, l.lossAt(slot)/2)
 }
 
-// smallest returns the smaller of two limits, of which one that is not positive is none; 0: there is none.
-func smallest(a, b int64) int64 {
+// lowerLimit returns the lower of two limits. Zero or less means no limit.
+func lowerLimit(a, b int64) int64 {
 	if a <= 0 || b > 0 && b < a {
 		return max(0, b)
 	}
@@ -67,8 +69,8 @@ func parseSize(text string) (int64, error) {
 	return 0, fmt.Errorf("%q is no size: want a number and kB, MB, GB or TB", text)
 }
 
-// check refuses a server whose WAL would grow without bound while Kafka is away, and recommends the server's own limit, because that of pgtee ends
-// with this process.
+// check refuses a server whose WAL would grow without limit while Kafka is unavailable, and recommends the server's own limit, because that of pgtee is
+// effective only while this process runs.
 func (l retainedLimit) check(ctx context.Context, s source, log *zap.Logger) error {
 	slot, err := outbox.ReadSlotStatus(ctx, s.connString, s.slot)
 	if err != nil {
@@ -85,7 +87,7 @@ func (l retainedLimit) check(ctx context.Context, s source, log *zap.Logger) err
 	return nil
 }
 
-// watchRetained warns from half of the limit on at which the slot is lost, and drops the slot at the limit of --max-retained-wal SIZE:drop_slot.
+// watchRetained warns from warnAt on, and drops the slot at --max-retained-wal SIZE:drop_slot.
 func (p databasePublisher) watchRetained(ctx context.Context) error {
 	slot, err := outbox.ReadSlotStatus(ctx, p.connString, p.slot)
 	if err != nil {

@@ -41,7 +41,7 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	}
 	go func() { // clients do not wait for Kafka
 		if err := cluster.ping(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("clients are served all the same; what they write is published once Kafka answers", zap.String("finding", "kafka-unreachable"), zap.Error(err))
+			log.Warn("Kafka does not answer: clients are served, and what they write is published later", zap.String("finding", "kafka-unreachable"), zap.Error(err))
 		}
 	}()
 	publishers, err := c.publisherFlags.make(ctx, sources, cluster, c.textFlags, keys, log)
@@ -53,7 +53,7 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 		return err
 	}
 	publish := func(p databasePublisher, ctx context.Context) error {
-		return p.outlive(ctx, "clients are served all the same")
+		return p.keepPublishing(ctx, "clients are served meanwhile")
 	}
 	actors := append([]actor{p.actor(c.Drain), c.reloading(p, keys, c.level, log)}, publisherActors(publishers, publish)...)
 	if actors, err = c.serviceFlags.addMetrics(actors, p, publishers); err != nil {
@@ -66,7 +66,7 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 }
 
 // Validate is called by kong.
-func (c *runCommand) Validate() error { return c.proxyFlags.fits(c.Drain) }
+func (c *runCommand) Validate() error { return c.proxyFlags.checkDrainDelay(c.Drain) }
 
 func (c *runCommand) parts() proxyParts {
 	return proxyParts{c.proxyFlags, c.postgresFlags, c.outboxFlags, c.textFlags, c.keyFlags, c.settings}

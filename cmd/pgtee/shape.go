@@ -23,7 +23,7 @@ type selectionFlags struct {
 	IncludeTables []string      `help:"Publish rows of these tables only: globs of SCHEMA.TABLE, such as public.*." placeholder:"GLOB"`
 	ExcludeTables []string      `help:"Publish no rows of these tables; the audit records still count their writes." placeholder:"GLOB"`
 	Tables        tableSettings `help:"Settings of tables, as YAML; normally in the file of --config. See deploy/pgtee.yaml." placeholder:"YAML"`
-	AllowUnkeyed  bool          `help:"Publish tables without a key: their records have none and stay in partition 0." default:"true" negatable:""`
+	AllowUnkeyed  bool          `help:"Publish tables without a key: their records have no key and are all in partition 0." default:"true" negatable:""`
 }
 
 // shapeFlags choose which part of the stream is published, and to which topics.
@@ -43,7 +43,7 @@ type shapeFlags struct {
 
 const defaultAsterisks = "5"
 
-// config returns the selection for one database; anything not selected here is as in Debezium.
+// config returns the settings of the selection for one database; all others are as in Debezium.
 func (f selectionFlags) config(s source) (shape.Config, error) {
 	config := shape.Config{
 		Prefix: s.prefix, Database: s.database,
@@ -211,7 +211,7 @@ func cutLength(text string) (column, length string, given bool) {
 	return text[:end+colon], text[end+colon+1:], true
 }
 
-// hides reports whether readers are denied a part of a row that its SQL would show.
+// hides reports whether columns are left out or masked, so that SQL text with literals would show what readers must not see.
 func (f shapeFlags) hides() bool {
 	for _, t := range f.Tables {
 		if len(t.Columns)+len(t.ExcludeColumns)+len(t.Mask)+len(t.Hash)+len(t.Truncate) > 0 {

@@ -36,23 +36,23 @@ type snapshotFrom struct {
 	kafkaFlags    `group:"Kafka"`
 }
 
-// snapshotAsk has the flags for sending a request to the publisher.
-type snapshotAsk struct {
+// snapshotRequest has the flags for sending a request to the publisher.
+type snapshotRequest struct {
 	snapshotFrom
 	SignalTopic string `help:"Send the request through this topic, which the publisher reads (its --signal-topic), without connecting to the database." placeholder:"TOPIC"`
 }
 
 type snapshotStart struct {
-	snapshotAsk
+	snapshotRequest
 	Table []string `help:"Copy the rows of these tables into their topics, as schema.table; * stands for any characters. May be repeated." placeholder:"TABLE" required:""`
-	Where string   `help:"Only the rows for which this holds: columns and constants, in the language of the filters (where: of tables)." placeholder:"CONDITION"`
+	Where string   `help:"Copy only the rows that satisfy this condition, in the language of the filters (where: of tables)." placeholder:"CONDITION"`
 	ID    string   `name:"id" help:"Name of the snapshot; by default one is generated." placeholder:"ID"`
 	Wait  bool     `help:"Wait until the copy is finished, and show its progress."`
 }
 
 // snapshotOf identifies a snapshot in progress.
 type snapshotOf struct {
-	snapshotAsk
+	snapshotRequest
 	ID string `arg:"" help:"The snapshot; * means all."`
 }
 
@@ -80,7 +80,7 @@ func (c *snapshotOf) control(ctx context.Context, term terminal, kind string) er
 	if err != nil {
 		return err
 	}
-	_, _, err = c.ask(ctx, term, &outbox.SignalRecord{Type: kind, Snapshot: strings.TrimSuffix(c.ID, "*")}, s, cluster)
+	_, _, err = c.request(ctx, term, &outbox.SignalRecord{Type: kind, Snapshot: strings.TrimSuffix(c.ID, "*")}, s, cluster)
 	return err
 }
 
@@ -96,7 +96,7 @@ func (c *snapshotStart) Run(ctx context.Context, term terminal) error {
 	if err := c.matchTables(ctx, s); err != nil {
 		return usage(err)
 	}
-	id, before, err := c.ask(ctx, term, signal, s, cluster)
+	id, before, err := c.request(ctx, term, signal, s, cluster)
 	if err != nil || !c.Wait {
 		return err
 	}
@@ -123,22 +123,22 @@ func (c *snapshotStatus) Run(ctx context.Context, term terminal) error {
 	return nil
 }
 
-// open returns the only database that a request is for.
-func (c *snapshotAsk) open(ctx context.Context) (s source, cluster cluster, err error) {
+// open returns the database of a request, which must be the only one.
+func (c *snapshotRequest) open(ctx context.Context) (s source, cluster cluster, err error) {
 	sources, err := c.sources(c.Database, c.Slot, c.Prefix)
 	if err != nil {
 		return s, cluster, err
 	}
 	if len(sources) > 1 {
-		return s, cluster, usage(fmt.Errorf("name one database at a time in --database: a snapshot is one of it"))
+		return s, cluster, usage(fmt.Errorf("name one database at a time in --database: a snapshot is of a single one"))
 	}
 	cluster, err = c.openAndPing(ctx)
 	return sources[0], cluster, err
 }
 
-// ask sends a request that the publisher will understand. before is the time at which the last snapshot with the same id ended.
-func (c *snapshotAsk) ask(ctx context.Context, term terminal, signal *outbox.SignalRecord, s source, cluster cluster) (id string, before time.Time, err error) {
-	if before, err = c.known(ctx, signal, s, cluster); err != nil {
+// request sends a request after checking its id. before is the time at which the last snapshot with the same id ended.
+func (c *snapshotRequest) request(ctx context.Context, term terminal, signal *outbox.SignalRecord, s source, cluster cluster) (id string, before time.Time, err error) {
+	if before, err = c.checkID(ctx, signal, s, cluster); err != nil {
 		return "", before, usage(err)
 	}
 	if id, err = c.send(ctx, signal, s, cluster); err != nil {
@@ -148,12 +148,12 @@ func (c *snapshotAsk) ask(ctx context.Context, term terminal, signal *outbox.Sig
 	if signal.Type == outbox.ExecuteSnapshot {
 		subject = "snapshot " + id
 	}
-	fmt.Fprintf(term.out, "%s: asked for\n", subject)
+	fmt.Fprintf(term.out, "%s: requested\n", subject)
 	return id, before, nil
 }
 
 // send sends a request through the topic of signals, or otherwise through the database.
-func (c *snapshotAsk) send(ctx context.Context, signal *outbox.SignalRecord, s source, cluster cluster) (id string, err error) {
+func (c *snapshotRequest) send(ctx context.Context, signal *outbox.SignalRecord, s source, cluster cluster) (id string, err error) {
 	if c.SignalTopic == "" {
 		return outbox.SendSignal(ctx, s.connString, signal)
 	}
@@ -188,18 +188,18 @@ func (c *snapshotStart) matchTables(ctx context.Context, s source) error {
 	}
 	for _, glob := range c.Table {
 		if !slices.ContainsFunc(tables, func(name string) bool { return shape.Matches(glob, name) }) {
-			return fmt.Errorf("--table %s: nothing of that name is published in database %s: want schema.table, of a partition its root; pgtee check tells of tables that are not published", glob, s.database)
+			return fmt.Errorf("--table %s: nothing of that name is published in database %s: want schema.table, or for a partition its root; pgtee check names tables that are not published", glob, s.database)
 		}
 	}
 	return nil
 }
 
-// knownPatience is how long the publisher may take to see a request.
+// knownPatience is how long the publisher may take to start a requested snapshot.
 const knownPatience = 5 * time.Second
 
-// known returns an error if the publisher does not know an id, or knows it as something else. For a new snapshot it returns when the last one with
-// its id ended.
-func (c *snapshotAsk) known(ctx context.Context, signal *outbox.SignalRecord, s source, cluster cluster) (before time.Time, err error) {
+// checkID returns an error if the snapshot to control is not in progress, or if the snapshot to start already is. For a new snapshot it returns when the
+// last one with its id ended.
+func (c *snapshotRequest) checkID(ctx context.Context, signal *outbox.SignalRecord, s source, cluster cluster) (before time.Time, err error) {
 	for until := time.Now().Add(knownPatience); ; {
 		snapshots, err := snapshotsOf(ctx, s, cluster)
 		if err != nil {

@@ -7,8 +7,8 @@ import (
 
 // snapshotFlags configure when and how the publisher copies tables.
 type snapshotFlags struct {
-	Snapshot              string   `help:"What is copied at the start: initial (every table, the first time), never, only (every table, then end), when-needed (as initial, and after changes were lost): ${enum}." enum:"initial,never,only,when-needed" default:"never"`
-	SnapshotTables        []string `help:"Globs of schema.table that are copied at the start." placeholder:"GLOB"`
+	Snapshot              string   `help:"Which tables to copy at startup: ${enum}. initial: all, when a slot is first published; only: all, then exit; when-needed: like initial, and also after changes were lost." enum:"initial,never,only,when-needed" default:"never"`
+	SnapshotTables        []string `help:"Copy only these tables at startup: globs of schema.table." placeholder:"GLOB"`
 	SnapshotReaders       int      `help:"Number of connections that read tables." default:"${snapshot_readers}"`
 	SnapshotRowsPerSecond int      `name:"snapshot-rows-per-second" help:"Maximum number of rows copied per second; 0: no limit." default:"0" placeholder:"N"`
 	SignalTopic           string   `help:"Also accept requests for snapshots from this topic, such as PREFIX.signal; the key of such a record is the prefix. Everybody who can write to the topic can request snapshots." placeholder:"TOPIC"`

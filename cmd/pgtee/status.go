@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgtee/pgtee/cmd/pgtee/console"
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/kafka"
@@ -38,7 +39,7 @@ const watchInterval = 2 * time.Second
 // statusReport is the state of one database. Acked <= Published <= Received, all end LSNs of transactions.
 type statusReport struct {
 	Verdict       string     `json:"verdict"`  // ok, warning or problem
-	Findings      []string   `json:"findings"` // their ids, the most serious first
+	Findings      []string   `json:"findings"` // ids: the problems, otherwise the warnings
 	Database      string     `json:"database"`
 	Slot          string     `json:"slot"`
 	PID           int32      `json:"active_pid"` // of the walsender; 0: the slot is free
@@ -121,8 +122,8 @@ func (c *statusCommand) look(ctx context.Context, sources []source, cluster clus
 // verdicts are the names of the exit codes.
 var verdicts = []string{"ok", "warning", "problem"}
 
-// judge sets the verdict. problems are the ids of problems that prevent publishing.
-func (r *statusReport) judge(problems []string) {
+// setVerdict sets the verdict and its findings. problems are the ids of problems that prevent publishing.
+func (r *statusReport) setVerdict(problems []string) {
 	r.Findings = problems
 	if r.PID == 0 && !slices.Contains(problems, "slot-missing") {
 		r.Findings = append(r.Findings, "publisher-absent")
@@ -150,7 +151,7 @@ func (r *statusReport) judge(problems []string) {
 	r.Findings = []string{}
 }
 
-// recordTime is longer than a publisher takes to record how far it is, after the server has written something that is not published.
+// recordTime is longer than a publisher takes to record its position after the server has written WAL without anything to publish.
 const recordTime = 12 * time.Second
 
 // statusOf returns the state of a database. If the last record is older than maxLag, the publisher may be behind, or the server was idle until a moment
@@ -176,7 +177,7 @@ func statusOf(ctx context.Context, s source, cluster cluster, maxLag time.Durati
 }
 
 func statusNow(ctx context.Context, s source, cluster cluster, maxLag time.Duration) (statusReport, error) {
-	position, err := kafka.LastPosition(ctx, s.publisherConfig(cluster)) // before the slot's position, which it is never behind
+	position, err := kafka.LastPosition(ctx, s.publisherConfig(cluster)) // read first, because the slot's position never exceeds it
 	if err != nil {
 		return statusReport{}, err
 	}
@@ -226,7 +227,7 @@ func statusNow(ctx context.Context, s source, cluster cluster, maxLag time.Durat
 		seconds := lag.Seconds()
 		report.LagSeconds = &seconds
 	}
-	report.judge(ids)
+	report.setVerdict(ids)
 	return report, nil
 }
 
@@ -249,9 +250,9 @@ func problemsOf(ctx context.Context, s source) (problems, ids []string, err erro
 func (r statusReport) sentence() string {
 	switch r.Verdict {
 	case "ok":
-		return fmt.Sprintf("%s is published, %s behind the server", r.Database, sizeText(r.LagBytes))
+		return fmt.Sprintf("%s is published, %s behind the server", r.Database, console.SizeText(r.LagBytes))
 	case "warning":
-		return fmt.Sprintf("%s is published, %s behind the server; see to %s", r.Database, sizeText(r.LagBytes), strings.Join(r.Findings, ", "))
+		return fmt.Sprintf("%s is published, %s behind the server; see to %s", r.Database, console.SizeText(r.LagBytes), strings.Join(r.Findings, ", "))
 	}
 	return fmt.Sprintf("%s is not published: %s", r.Database, strings.Join(r.Findings, ", "))
 }
@@ -263,7 +264,7 @@ func (r statusReport) print(out io.Writer) {
 	}
 	limit := "no limit"
 	if r.KeepBytes >= 0 {
-		limit = "of " + sizeText(r.KeepBytes)
+		limit = "of " + console.SizeText(r.KeepBytes)
 	}
 	last := "nothing yet"
 	if r.LastCommit != nil {
@@ -273,7 +274,7 @@ func (r statusReport) print(out io.Writer) {
 	fmt.Fprintf(out, "  slot       %s, %s\n", r.Slot, held)
 	fmt.Fprintf(out, "  server     %s\n", r.Server)
 	fmt.Fprintf(out, "  received   %s\n", r.Received)
-	fmt.Fprintf(out, "  published  %s  %s behind the server, %s\n", r.Published, sizeText(r.LagBytes), last)
+	fmt.Fprintf(out, "  published  %s  %s behind the server, %s\n", r.Published, console.SizeText(r.LagBytes), last)
 	if r.behind {
 		fmt.Fprintf(out, "  behind     %s\n", r.behindText())
 	}
@@ -281,13 +282,13 @@ func (r statusReport) print(out io.Writer) {
 	if r.DeadLetters > 0 {
 		fmt.Fprintf(out, "  too large  about %d records in the dead-letter topic: read what is there\n", r.DeadLetters)
 	}
-	fmt.Fprintf(out, "  log kept   %s, %s, wal_status %s\n", sizeText(r.RetainedBytes), limit, r.WALStatus)
+	fmt.Fprintf(out, "  log kept   %s, %s, wal_status %s\n", console.SizeText(r.RetainedBytes), limit, r.WALStatus)
 	for _, problem := range r.Problems {
 		fmt.Fprintf(out, "  problem    %s\n", problem)
 	}
 	if n := len(r.Uncaptured); n > 0 {
 		fmt.Fprintf(out, "  uncaptured UPDATE and DELETE of %d tables are not published:\n", n)
-		for _, u := range r.Uncaptured[:min(n, maxToldTables)] {
+		for _, u := range r.Uncaptured[:min(n, maxLoggedTables)] {
 			fmt.Fprintf(out, "             %s: %s\n", u.Table, u.Reason)
 		}
 	}
@@ -301,19 +302,4 @@ func (r statusReport) behindText() string {
 		return "nothing was published yet: the log of the publisher and its /readyz say why"
 	}
 	return fmt.Sprintf("for %s: the log of the publisher and its /readyz say why", time.Duration(*r.LagSeconds)*time.Second)
-}
-
-// sizeText formats a size as PostgreSQL does.
-func sizeText(bytes int64) string {
-	size, unit := float64(bytes), "B"
-	for _, next := range []string{"kB", "MB", "GB", "TB"} {
-		if size < 1024 {
-			break
-		}
-		size, unit = size/1024, next
-	}
-	if unit == "B" {
-		return fmt.Sprintf("%d B", bytes)
-	}
-	return fmt.Sprintf("%.1f %s", size, unit)
 }

@@ -19,11 +19,11 @@ type subscribeCommand struct {
 	From       subscriber.From `help:"Where to start: beginning, end, a time (2025-01-31T12:00:00Z) or how long ago (10m)." default:"end" aliases:"since"`
 	Until      string          `help:"Read up to this moment and exit: now, a time, or how long ago. Starts at the beginning unless --from is given." placeholder:"TIME"`
 
-	User    string `help:"Print only what this user wrote. In the audit stream each event has the moment before it, for --to of pgtee replay." placeholder:"NAME"`
-	App     string `help:"... with this application_name." placeholder:"NAME"`
-	Client  string `help:"... from this address, address:port or network (10.1.0.0/16)." placeholder:"ADDRESS"`
-	Table   string `help:"... into this table." placeholder:"TABLE"`
-	Command string `help:"... with a statement of this kind, such as DELETE." placeholder:"COMMAND"`
+	User    string `help:"Print only what this user wrote. In the audit stream, each event is then printed with the position before it, for pgtee replay --to." placeholder:"NAME"`
+	App     string `help:"Print only what was written with this application_name." placeholder:"NAME"`
+	Client  string `help:"Print only what was written from this address, address:port or network (10.1.0.0/16)." placeholder:"ADDRESS"`
+	Table   string `help:"Print only what was written into this table." placeholder:"TABLE"`
+	Command string `help:"Print only what was written with this command, such as DELETE." placeholder:"COMMAND"`
 
 	Format     string     `help:"How to print: ${enum}. csv has a line per statement or row." enum:"pretty,json,csv" default:"pretty" env:"PGTEE_SUBSCRIBE_FORMAT"`
 	JSON       bool       `help:"The same as --format json."`

@@ -14,8 +14,8 @@ import (
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// watcher measures one publisher from outside: it sees what its source delivers and what it acknowledges, which is what Kafka has, and the requests
-// of its Kafka client.
+// watcher measures one publisher from outside: what its source delivers, what it acknowledges (that is, what Kafka has), and its Kafka client's
+// requests.
 type watcher struct {
 	visible prometheus.Histogram
 	kafka   prometheus.Histogram
@@ -52,13 +52,13 @@ func newWatcher(database, slot string) *watcher {
 	seconds := prometheus.ExponentialBuckets(0.005, 2, 15) // to 82 s
 	return &watcher{
 		visible: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pgtee_commit_visible_seconds", ConstLabels: labels, Buckets: seconds,
-			Help: "From the commit of a transaction until Kafka shows it."}),
+			Help: "Seconds from the commit of a transaction until it is visible in Kafka."}),
 		kafka: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pgtee_kafka_transaction_seconds", ConstLabels: labels, Buckets: seconds,
-			Help: "From the first record of a Kafka transaction until it has committed."}),
+			Help: "Seconds from the first record of a Kafka transaction until its end."}),
 		rows: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pgtee_rows_total", ConstLabels: labels,
-			Help: "Changes of rows that Kafka has, by how well they say who wrote them: verified, unknown (a note that nobody can verify), direct (no note), false (a forged note)."}, []string{"who"}),
-		lies: prometheus.NewCounter(prometheus.CounterOpts{Name: "pgtee_unverified_notes_total", ConstLabels: labels,
-			Help: "Notes that are forged, altered or borrowed, or were sent again."}),
+			Help: "Row changes in Kafka, by how well their author is known: verified, unknown (a note that cannot be verified), direct (no note), false (a forged note)."}, []string{"who"}),
+		lies: prometheus.NewCounter(prometheus.CounterOpts{Name: "pgtee_false_notes_total", ConstLabels: labels,
+			Help: "Notes that were forged, altered, copied from another session, or replayed."}),
 	}
 }
 
@@ -122,7 +122,7 @@ func (o *watcher) drop(head []*outbox.Transaction) {
 			}
 		}
 		for i := range tx.Notes {
-			if lies(tx.Notes[i].Trust) {
+			if tx.Notes[i].Trust.Lies() {
 				due.lies++
 			}
 		}
@@ -136,13 +136,11 @@ func who(tx *outbox.Transaction, c *outbox.Change) int {
 		return rowDirect
 	case tx.Notes[c.Note].Trust == note.Verified:
 		return rowVerified
-	case lies(tx.Notes[c.Note].Trust):
+	case tx.Notes[c.Note].Trust.Lies():
 		return rowFalse
 	}
 	return rowUnknown
 }
-
-func lies(t note.Trust) bool { return t == note.Forged || t == note.Replayed }
 
 // ack counts what Kafka has up to a position.
 func (o *watcher) ack(upTo outbox.LSN, now time.Time) {

@@ -42,8 +42,8 @@ func read(value []byte) (e event, err error) {
 	return e, nil
 }
 
-// nonce returns the nonce of the statement that wrote the row, according to the row. The old row of one that was moved to another key has none: the
-// row with the new key has it.
+// nonce returns the nonce that the row itself contains. The delete event of a row that was moved to another key (parent) has none: the event under the
+// new key has it.
 func (e *event) nonce() (n nonce, told bool) {
 	switch {
 	case e.Op == "d" && e.Source.Table == "parent":

@@ -1,7 +1,7 @@
 package main
 
-// forms are all forms that are used. If no text shows that a statement writes, its rows may have no statement: mayBeUnknown. The same applies to the
-// first write of an autocommit by a function, a procedure or a code block, and to rows written at COMMIT.
+// forms are all forms. Their rows may have no statement (mayBeUnknown) where the text does not show that it writes, for the first write of a function,
+// procedure or DO block in autocommit mode, and at COMMIT.
 var forms = []form{
 	{name: "INSERT", weight: 8, plain: true, places: anywhere, steps: []step{{sql: "INSERT INTO work.entry VALUES ({n})", rows: 1, bound: true}}},
 	{name: "INSERT SELECT", weight: 4, plain: true, places: anywhere, steps: []step{{sql: "INSERT INTO work.entry SELECT {n} FROM generate_series(1, 3)", rows: 3, bound: true}}},

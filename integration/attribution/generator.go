@@ -37,7 +37,7 @@ func (g *generator) next() unit {
 	return g.made
 }
 
-// loose generates autocommits, several if they are sent in one write.
+// loose generates a statement in autocommit mode, or several that are sent in one write.
 func (g *generator) loose() {
 	g.at = alone
 	g.made.way = pick(g, simple, unnamed, named, queries, bursts)
@@ -169,7 +169,7 @@ func (g *generator) control(format string, args ...any) {
 	g.made.statements = append(g.made.statements, statement{step: step{sql: fmt.Sprintf(format, args...)}})
 }
 
-// undo removes the expectations from there on, because the statements are rolled back.
+// undo sets the expected rows from this index on to zero, because the statements are rolled back.
 func (g *generator) undo(from int) { undo(g.made.expected[from:]) }
 
 func undo(expected []expectation) {

@@ -10,7 +10,7 @@ type judge struct {
 	leg   string
 	tally *tally
 
-	mu     sync.Mutex // protects want while sessions add expectations
+	mu     sync.Mutex // guards wanted and broken while sessions run; add and finish run afterwards
 	wanted map[nonce]*want
 	broken []string // units whose outcome differed from their scripts
 }
@@ -26,7 +26,7 @@ func newJudge(leg string) *judge {
 	return &judge{leg: leg, tally: newTally(), wanted: map[nonce]*want{}}
 }
 
-// expect announces what a unit will write that is about to be played.
+// expect announces what a unit that is about to be played will write.
 func (j *judge) expect(expected []expectation) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -28,12 +28,12 @@ type options struct {
 
 func main() {
 	var o options
-	flag.IntVar(&o.statements, "statements", 100_000, "that are played, in all legs together")
-	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano()%1_000_000, "of the scripts")
+	flag.IntVar(&o.statements, "statements", 100_000, "number of statements, in all legs together")
+	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano()%1_000_000, "seed of the scripts")
 	flag.StringVar(&o.majors, "pg", "15,18", "major versions of PostgreSQL, from 15: each is a leg with each outbox")
 	flag.StringVar(&o.outboxes, "outbox", "table,message", "outboxes")
-	flag.StringVar(&o.binary, "binary", "", "pgtee to test in place of one that is built now")
-	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
+	flag.StringVar(&o.binary, "binary", "", "pgtee to test; by default one that is built now")
+	flag.BoolVar(&o.keep, "keep", false, "keep the logs even if the run finds nothing wrong")
 	flag.Parse()
 	harness.Main(fmt.Sprintf("attribution: seed %d", o.seed), func(ctx context.Context) error { return run(ctx, o) })
 }

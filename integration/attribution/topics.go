@@ -23,8 +23,8 @@ type topics struct {
 	prefix string
 }
 
-// ends returns the offsets after the last records of the tables' topics. Those after the last committed records would be too low: the broker tells a
-// producer that its transaction has committed before all partitions show it.
+// ends returns the offsets after the last records of the tables' topics. The last stable offsets could be too low: a producer
+// learns that its transaction has committed before all partitions show it.
 func (t *topics) ends(ctx context.Context) (kadm.ListedOffsets, error) {
 	return t.list(ctx, (*kadm.Client).ListEndOffsets)
 }

@@ -28,10 +28,10 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "", "program to measure; by default one that is built now")
-	flag.StringVar(&o.works, "works", "inserts,tpcb,updates", "backlogs, with commas between them")
-	flag.IntVar(&o.percent, "percent", 100, "of the rows of each backlog")
+	flag.StringVar(&o.works, "works", "inserts,tpcb,updates", "backlogs, comma-separated")
+	flag.IntVar(&o.percent, "percent", 100, "percentage of the rows of each backlog")
 	flag.IntVar(&o.major, "major", 18, "major version of PostgreSQL")
-	flag.DurationVar(&o.delay, "delay", 2*time.Millisecond, "that a second measurement adds to each round trip; 0: there is none")
+	flag.DurationVar(&o.delay, "delay", 2*time.Millisecond, "delay that a second measurement adds to each round trip; 0: no second measurement")
 	flag.BoolVar(&o.native, "native", true, "measure PostgreSQL's own replication, too")
 	flag.Parse()
 	harness.Main("bench-apply", func(ctx context.Context) error { return run(ctx, o) })

@@ -25,9 +25,9 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "", "program to measure; by default one that is built now")
-	flag.IntVar(&o.rows, "rows", 2_000_000, "of the backlog, a thousand in each transaction")
-	flag.StringVar(&o.formats, "formats", "jsonl,parquet", "with commas between them")
-	flag.IntVar(&o.rounds, "rounds", 3, "of which the fastest counts: other work of the machine only slows it down")
+	flag.IntVar(&o.rows, "rows", 2_000_000, "rows of the backlog, a thousand in each transaction")
+	flag.StringVar(&o.formats, "formats", "jsonl,parquet", "formats, comma-separated")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds, of which the fastest counts: other work of the machine only slows it down")
 	flag.Parse()
 	harness.Main("bench-archive", func(ctx context.Context) error { return run(ctx, o) })
 }

@@ -26,7 +26,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "", "program to measure; by default one that is built now")
-	flag.IntVar(&o.records, "records", 2_000_000, "in the topic")
+	flag.IntVar(&o.records, "records", 2_000_000, "number of records in the topic")
 	flag.IntVar(&o.major, "major", 18, "major version of PostgreSQL")
 	flag.Parse()
 	harness.Main("bench-consume", func(ctx context.Context) error { return run(ctx, o) })

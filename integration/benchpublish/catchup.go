@@ -12,13 +12,13 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// backlog is a work that is in the WAL, and the slot from which it can be read repeatedly.
+// backlog is a workload that is in the WAL, and the slot from which it can be read repeatedly.
 type backlog struct {
 	name     string // of the work, its database and the publisher's slot
 	rows     int
 	end      string // LSN after the work; one more row follows it
 	conn     *pgx.Conn
-	original string // slot as old as the publisher's, which is copied in each round
+	original string // copy of the publisher's slot before the work; each round starts with a copy of it
 }
 
 // effort is what one process used for a backlog.
@@ -37,7 +37,7 @@ func (e effort) cpuPerRow(rows int) float64 {
 func (b *bench) measureWork(name string) error {
 	w, known := works[name]
 	if !known {
-		return fmt.Errorf("there is none of that name")
+		return fmt.Errorf("there is no work of that name")
 	}
 	l, err := b.writeBacklog(name, w)
 	if err != nil {

@@ -32,13 +32,13 @@ type options struct {
 func main() {
 	var o options
 	flag.IntVar(&o.major, "major", 15, "major version of PostgreSQL")
-	flag.IntVar(&o.percent, "percent", 100, "of the full work of each backlog; 5 for a quick look")
-	flag.IntVar(&o.rounds, "rounds", 3, "rounds per backlog; in each one pg_recvlogical and the publisher work it off once")
+	flag.IntVar(&o.percent, "percent", 100, "percentage of the rows of each backlog; 5 for a quick look")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds per backlog; in each one pg_recvlogical and the publisher process it once")
 	flag.StringVar(&o.works, "works", "tpcb,inserts,giant", "backlogs; none: -works ''")
 	flag.StringVar(&o.rates, "rates", "20,200,2000", "transactions per second of the latency runs")
 	flag.IntVar(&o.seconds, "seconds", 20, "length of one latency run")
 	flag.IntVar(&o.takeovers, "takeovers", 3, "how often the publisher is killed, per kind of take-over")
-	flag.StringVar(&o.binary, "binary", "", "program to measure, in place of one that is built now")
+	flag.StringVar(&o.binary, "binary", "", "program to measure; by default one that is built now")
 	flag.StringVar(&o.args, "args", "", "further arguments of `pgtee publish`")
 	flag.Parse()
 	if err := run(o); err != nil {

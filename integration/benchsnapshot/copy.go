@@ -27,7 +27,7 @@ type effort struct {
 func (b *bench) measure(name string) error {
 	w, known := works[name]
 	if !known {
-		return fmt.Errorf("there is none of that name")
+		return fmt.Errorf("there is no work of that name")
 	}
 	if err := b.Query(b.ctx, "postgres", "CREATE DATABASE "+name); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (b *bench) count(database, table string) (rows int, err error) {
 	return rows, err
 }
 
-// around adds what server and broker used meanwhile.
+// around runs work, and adds what server and broker have used meanwhile.
 func (b *bench) around(work func() (effort, error)) (e effort, err error) {
 	postgres, kafka, err := b.servers()
 	if err != nil {

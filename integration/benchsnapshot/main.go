@@ -28,10 +28,10 @@ type options struct {
 func main() {
 	var o options
 	flag.IntVar(&o.major, "major", 15, "major version of PostgreSQL")
-	flag.IntVar(&o.scale, "scale", 20, "of pgbench: 100,000 accounts each")
+	flag.IntVar(&o.scale, "scale", 20, "scale factor of pgbench: 100,000 accounts each")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; in each one the table is read by COPY and copied into Kafka once")
 	flag.StringVar(&o.works, "works", "accounts", "tables to copy: accounts, wide, huge")
-	flag.StringVar(&o.binary, "binary", "", "program to measure, in place of one that is built now")
+	flag.StringVar(&o.binary, "binary", "", "program to measure; by default one that is built now")
 	flag.StringVar(&o.args, "args", "", "further arguments of `pgtee publish`")
 	flag.Parse()
 	if err := run(o); err != nil {

@@ -143,7 +143,7 @@ func (a *appliers) round(ctx context.Context, lanes []lane, rounds int) error {
 	for i, lane := range lanes {
 		running.Go(func() { a.drive(storm, lane, rand.New(rand.NewSource(a.seed+int64(a.marks*10_000+1000+i)))) })
 	}
-	running.Go(func() { a.boundLog(storm, cancel) })
+	running.Go(func() { a.limitWAL(storm, cancel) })
 	running.Wait()
 	return errors.Join(ctx.Err(), a.failure())
 }

@@ -56,13 +56,13 @@ type chaos struct {
 
 // storm runs load and faults together, and waits for the end of both. It fails with an error that no fault excuses.
 func (c *chaos) storm(ctx context.Context) error {
-	return c.meet(ctx, append([]*service{c.proxy}, c.publishers...), c.actors(), c.lanes())
+	return c.runStorm(ctx, append([]*service{c.proxy}, c.publishers...), c.actors(), c.lanes())
 }
 
 // actor is a part of the load; it ends when its context ends.
 type actor func(context.Context, *rand.Rand)
 
-func (c *chaos) meet(ctx context.Context, services []*service, actors []actor, lanes []lane) error {
+func (c *chaos) runStorm(ctx context.Context, services []*service, actors []actor, lanes []lane) error {
 	storm, cancel := context.WithTimeout(ctx, c.length)
 	defer cancel()
 	c.giveUp = cancel
@@ -76,13 +76,13 @@ func (c *chaos) meet(ctx context.Context, services []*service, actors []actor, l
 	for i, lane := range lanes {
 		running.Go(func() { c.drive(storm, lane, rand.New(rand.NewSource(c.seed+1000+int64(i)))) })
 	}
-	running.Go(func() { c.boundLog(storm, cancel) })
+	running.Go(func() { c.limitWAL(storm, cancel) })
 	running.Wait()
 	return errors.Join(ctx.Err(), c.failure())
 }
 
-// boundLog ends the storm before the server's WAL fills the disk.
-func (c *chaos) boundLog(ctx context.Context, end func()) {
+// limitWAL ends the storm before the server's WAL fills the disk.
+func (c *chaos) limitWAL(ctx context.Context, end func()) {
 	for ctx.Err() == nil {
 		sleep(ctx, 5*time.Second)
 		conn, err := pgx.Connect(ctx, c.server.URL(database)) // the server may be down
@@ -91,7 +91,7 @@ func (c *chaos) boundLog(ctx context.Context, end func()) {
 		}
 		var bytes int64
 		if err := conn.QueryRow(ctx, "SELECT (pg_current_wal_lsn() - $1::text::pg_lsn)::bigint", c.start).Scan(&bytes); err == nil && bytes > maxLogBytes {
-			c.note("the log has %d bytes", bytes)
+			c.note("the WAL has %d bytes", bytes)
 			end()
 		}
 		conn.Close(ctx)

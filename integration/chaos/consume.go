@@ -15,7 +15,7 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// consumers is a run in which foreign topics, with good records and poison, are written into tables.
+// consumers is a run in which topics of other producers, with good records and poison, are written into tables.
 type consumers struct {
 	*chaos
 	binary   string
@@ -39,7 +39,7 @@ var feeds = []feed{
 	{"keyed", 2, 1, []string{"--key", "id", "--offset", "o", "--partition", "p"}, true},
 }
 
-// A record that is written twice must be detected: its origin is not a unique key.
+// A record's origin (p, o) is not a unique key, so that a record that is written twice is detected.
 const consumeSchema = `
 CREATE TABLE plain (p int, o bigint, id bigint NOT NULL, v varchar(20), n int CHECK (n >= 0));
 CREATE TABLE avro (p int, o bigint, id bigint NOT NULL, v varchar(20), n int CHECK (n >= 0));
@@ -53,7 +53,7 @@ func runConsumers(ctx context.Context, c *chaos) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	if err := r.meet(ctx, r.services, r.actors(), r.lanes()); err != nil {
+	if err := r.runStorm(ctx, r.services, r.actors(), r.lanes()); err != nil {
 		return err
 	}
 	return r.judge(ctx)

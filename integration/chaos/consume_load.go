@@ -20,7 +20,7 @@ const (
 	keySpace    = 300
 )
 
-// actors produce into each feed, in transactions some of which are aborted, and one of them without transactions.
+// actors are two producers for each feed: one with transactions, some of which are aborted, and one without.
 func (r *consumers) actors() []actor {
 	var actors []actor
 	var ids atomic.Int64

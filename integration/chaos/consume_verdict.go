@@ -114,7 +114,7 @@ func (c *chaos) readCommitted(names ...string) (map[string][]integration.Record,
 	return topics, nil
 }
 
-// caughtUp returns an error while a record is after the offsets in the database.
+// caughtUp returns an error while the offsets in the database are behind the topics.
 func (r *consumers) caughtUp(ctx context.Context, topics map[string][]integration.Record) error {
 	conn, err := pgx.Connect(ctx, r.server.URL(database))
 	if err != nil {
@@ -174,7 +174,7 @@ func (v *consumed) judge(ctx context.Context, conn *pgx.Conn, f feed, records []
 			v.complain("poison at %v is no dead letter", at)
 		case bad && n > 1, !bad && n > 0 && rows[at] > 0:
 			v.duplicated++
-			v.complain("%v stands %d times in the dead letters, %d times in the table", at, n, rows[at])
+			v.complain("%v is %d times in the dead letters, %d times in the table", at, n, rows[at])
 		case !bad && n > 0:
 			v.complain("the good record at %v is a dead letter", at)
 		}
@@ -209,14 +209,14 @@ func (v *consumed) compare(f feed, wanted map[recordAt]bool, rows map[recordAt]i
 			v.complain("%v is not in table %s", at, f.name)
 		case n > 1:
 			v.duplicated++
-			v.complain("%v stands %d times in table %s", at, n, f.name)
+			v.complain("%v is %d times in table %s", at, n, f.name)
 		}
 		v.rows += rows[at]
 		delete(rows, at)
 	}
 	for _, at := range slices.Collect(maps.Keys(rows)) {
 		v.duplicated++
-		v.complain("table %s has a row of %v, which has none by the topic", f.name, at)
+		v.complain("table %s has a row of %v, which should have none", f.name, at)
 	}
 }
 

@@ -1,6 +1,6 @@
 // Command chaos writes a mixed workload through the proxy while it kills, stops and disconnects proxy, publishers, PostgreSQL and Kafka at random;
-// then the witness compares the contents of Kafka with the truth of the database. The seed determines every choice, but not the moment at which it
-// coincides with the load.
+// then the witness compares the contents of Kafka with the truth of the database. The seed determines every choice, but not what the load is doing
+// when a fault occurs.
 package main
 
 import (
@@ -35,24 +35,24 @@ type mode struct {
 }
 
 var modes = []mode{
-	{"snapshots", "chaos-snapshot", "have tables copied meanwhile, and compare what the topics fold to with them", runSnapshots},
-	{"apply", "chaos-apply", "have the stream applied to a second server, and compare its tables with those of the first", runAppliers},
-	{"consume", "chaos-consume", "have topics of strangers written into tables, and compare them", runConsumers},
-	{"query", "chaos-query", "have the changes of a query published, and fold them run by run", runQueries},
-	{"archive", "chaos-archive", "have the stream kept as files, compare them with the topics, and a server that is made of them with the first", runArchives},
+	{"snapshots", "chaos-snapshot", "copy tables meanwhile, fold their topics, and compare the results with the tables", runSnapshots},
+	{"apply", "chaos-apply", "apply the stream to a second server, and compare its tables with those of the first", runAppliers},
+	{"consume", "chaos-consume", "write topics of other producers into tables, and compare both", runConsumers},
+	{"query", "chaos-query", "publish the changes of a query, and fold them run by run", runQueries},
+	{"archive", "chaos-archive", "store the stream in files, and compare the files with the topics, and a server rebuilt from them with the first", runArchives},
 }
 
 func main() {
 	var o options
-	flag.DurationVar(&o.length, "for", time.Minute, "how long faults are made; the closing takes some minutes more")
-	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano(), "of every choice")
+	flag.DurationVar(&o.length, "for", time.Minute, "how long faults are injected; the verdict takes some minutes more")
+	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano(), "seed of every choice")
 	flag.IntVar(&o.major, "major", 15, "major version of PostgreSQL")
 	flag.StringVar(&o.outbox, "outbox", "table", "table or message")
-	flag.IntVar(&o.partitions, "partitions", 2, "of the topics that the publisher makes")
-	flag.IntVar(&o.cluster, "brokers", 1, "of Kafka; of several the leaders and the coordinator are killed in turn")
+	flag.IntVar(&o.partitions, "partitions", 2, "number of partitions of the topics that the publisher creates")
+	flag.IntVar(&o.cluster, "brokers", 1, "number of brokers; of several, the leaders and the coordinator are killed in turn")
 	flag.StringVar(&o.planted, "planted", "", "name of a bug to plant: the run must fail")
-	flag.StringVar(&o.lanes, "lanes", "", "only those whose names begin so, with commas between them: postgres, kafka, proxy, publisher, network")
-	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
+	flag.StringVar(&o.lanes, "lanes", "", "inject only the faults whose names begin like one of these, comma-separated: postgres, kafka, proxy, publisher, network")
+	flag.BoolVar(&o.keep, "keep", false, "keep the logs even if the run finds nothing wrong")
 	wanted := make([]*bool, len(modes))
 	for i, m := range modes {
 		wanted[i] = flag.Bool(m.flag, false, m.usage)

@@ -46,7 +46,7 @@ var planted = map[string]harness.Bug{
 		New: "AND n.epoch >= 0"},
 	"state-apart": {File: "publisher/query/publication.go", // -query: rows are committed first, then the state about them
 		Old: "\tif err == nil && p.cfg.Changes {\n\t\terr = p.bury",
-		New: "\tif err == nil && p.begun && p.client.Flush(ctx) == nil {\n\t\terr = p.client.EndTransaction(ctx, kgo.TryCommit)\n\t\tp.begun = false\n\t}\n\tif err == nil && p.cfg.Changes {\n\t\terr = p.bury"},
+		New: "\tif err == nil && !p.begun.IsZero() && p.client.Flush(ctx) == nil {\n\t\terr = p.client.EndTransaction(ctx, kgo.TryCommit)\n\t\tp.begun = time.Time{}\n\t}\n\tif err == nil && p.cfg.Changes {\n\t\terr = p.bury"},
 	"position-apart": {File: "publisher/kafka/log.go",
 		Old: "if err := l.deliver(ctx, l.client, b, more...); err != nil {\n\t\treturn err\n\t}",
 		New: "if err := l.deliver(ctx, l.client, b); err != nil {\n\t\treturn err\n\t}\n\tif err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {\n\t\treturn err\n\t}\n\tl.begun = false\n\tif err := l.deliver(ctx, l.client, &record.Batch{}, more...); err != nil {\n\t\treturn err\n\t}"},

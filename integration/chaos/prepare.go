@@ -86,7 +86,7 @@ func (c *chaos) build() (binary string, err error) {
 
 func (c *chaos) keyFile() string { return filepath.Join(c.dir, "key") }
 
-// startNetwork creates a relay for each pair of peers, and the broker behind those of the publishers. Brokers of a cluster are not disconnected.
+// startNetwork creates a relay for each pair of peers, and starts the broker or the cluster. There are no relays in front of a cluster.
 func (c *chaos) startNetwork() (err error) {
 	relay := func(target string) *harness.Relay {
 		r, problem := harness.NewRelay()

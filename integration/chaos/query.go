@@ -38,7 +38,7 @@ func runQueries(ctx context.Context, c *chaos) error {
 	if err := q.prepare(ctx); err != nil {
 		return err
 	}
-	if err := q.meet(ctx, []*service{q.service}, []actor{q.transfer, q.transfer}, q.lanes()); err != nil {
+	if err := q.runStorm(ctx, []*service{q.service}, []actor{q.transfer, q.transfer}, q.lanes()); err != nil {
 		return err
 	}
 	return q.judge(ctx)
@@ -122,7 +122,7 @@ func (q *queries) judge(ctx context.Context) error {
 		return sameRows(folded, want)
 	})
 	if err := errors.Join(q.failure(), err); err != nil {
-		return fmt.Errorf("the topic does not get to what the query returns: %w", err)
+		return fmt.Errorf("the topic does not become what the query returns: %w", err)
 	}
 	q.service.stop()
 	runs, torn := q.tornRuns(records)
@@ -134,10 +134,10 @@ func (q *queries) judge(ctx context.Context) error {
 	fmt.Printf("chaos-query complaints=%d seed=%d took=%v\n", len(q.wrong), q.seed, time.Since(q.began).Round(time.Second))
 	fmt.Printf("chaos-query kills=%d runs=%d records=%d rows=%d torn=%d unequal=0\n", kills, runs, len(records), len(want), len(torn))
 	if runs < fewestRuns {
-		return errors.New("so few runs show nothing: let it go on for longer")
+		return errors.New("too few runs to prove anything: increase -for")
 	}
 	if len(torn) > 0 || len(q.wrong) > 0 {
-		return errors.New("a run is not one moment of the query")
+		return errors.New("a run is not one consistent result of the query")
 	}
 	return nil
 }

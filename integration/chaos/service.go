@@ -96,7 +96,7 @@ func (s *service) kill() {
 	}
 }
 
-// killed kills the running process, and reports whether there was one, or never will be again.
+// killed kills the running process. It returns false if there is none now, but another one will be started.
 func (s *service) killed() bool {
 	s.mu.Lock()
 	p, ended := s.process, s.ended

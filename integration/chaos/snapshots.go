@@ -15,7 +15,7 @@ import (
 )
 
 // snapshots is a run in which tables are copied under load while everything is killed: those of the first set by the initial snapshot, those of each
-// further set by one request. What one copy loses is not repaired by a later one.
+// further set by one request. Each table is copied once, so that no later copy repairs what one has lost.
 type snapshots struct {
 	*chaos
 	hot   atomic.Int32 // set being copied; most of the load writes to it
@@ -61,7 +61,7 @@ func runSnapshots(ctx context.Context, c *chaos) error {
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
-	if err := s.meet(ctx, s.publishers, s.actors(), s.lanes()); err != nil {
+	if err := s.runStorm(ctx, s.publishers, s.actors(), s.lanes()); err != nil {
 		return err
 	}
 	if err := s.calm(ctx); err != nil {

@@ -224,7 +224,7 @@ func checkRepeats(v *integration.Verdict, records []integration.Record) (repeats
 		id := r.Headers["pgtee-event-id"]
 		if seen[id] {
 			repeats++
-			v.Details = append(v.Details, fmt.Sprintf("duplicated: event %s stands twice in %s", id, r.Topic))
+			v.Details = append(v.Details, fmt.Sprintf("duplicated: event %s is twice in %s", id, r.Topic))
 		}
 		seen[id] = true
 	}
@@ -248,7 +248,7 @@ func (c *chaos) report(v *integration.Verdict, torn int, details []string, silen
 		return nil
 	}
 	text := strings.Join(append(complaints, line, closing), "\n")
-	return errors.Join(errors.New("what stands in Kafka is not what the database says"), os.WriteFile(filepath.Join(c.dir, "verdict.log"), []byte(text), 0o644))
+	return errors.Join(errors.New("Kafka does not contain what the database has committed"), os.WriteFile(filepath.Join(c.dir, "verdict.log"), []byte(text), 0o644))
 }
 
 // tally returns one line with the injected faults, and the number of kills among them.

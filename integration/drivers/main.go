@@ -27,11 +27,11 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.suites, "suites", "", "suites to run, by comma; all of them if empty")
-	flag.StringVar(&o.modes, "modes", "direct,off,table,message", "direct: after setup, without the proxy; and outbox modes of the proxy; by comma")
+	flag.StringVar(&o.suites, "suites", "", "suites to run, comma-separated; by default all")
+	flag.StringVar(&o.modes, "modes", "direct,off,table,message", "comma-separated modes: direct (after setup, without the proxy), or an --outbox of the proxy")
 	flag.IntVar(&o.major, "major", 18, "major version of PostgreSQL")
-	flag.StringVar(&o.logs, "logs", "bin/drivers", "folder for what the suites print and report")
-	flag.DurationVar(&o.timeout, "timeout", time.Hour, "longest time that a suite may take once")
+	flag.StringVar(&o.logs, "logs", "bin/drivers", "folder for the output and the reports of the suites")
+	flag.DurationVar(&o.timeout, "timeout", time.Hour, "time limit of one run of a suite")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "drivers:", err)
@@ -80,7 +80,7 @@ func choose(names string) ([]suite, error) {
 	for name := range strings.SplitSeq(names, ",") {
 		i := slices.IndexFunc(suites, func(s suite) bool { return s.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("no suite %q: choose of %s", name, strings.Join(suiteNames(), ", "))
+			return nil, fmt.Errorf("no suite %q: choose from %s", name, strings.Join(suiteNames(), ", "))
 		}
 		chosen = append(chosen, suites[i])
 	}

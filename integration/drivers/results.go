@@ -118,8 +118,8 @@ func readJUnit(report io.Reader) (results, error) {
 	}
 }
 
-// readTranscript parses the output of a script: each line is a separate test, which passes if it is present in its place and is missing if the output
-// differs.
+// readTranscript parses the output of a script: each line is a test that has passed, named by its text. If the output of another run differs, tests are
+// missing there.
 func readTranscript(report io.Reader) (results, error) {
 	r := results{}
 	lines := bufio.NewScanner(report)

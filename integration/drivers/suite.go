@@ -20,7 +20,7 @@ type suite struct {
 	name       string
 	language   string            // another script shared by the suites in this language; "" for none
 	databases  []string          // databases in which setup runs before the tests; the first one is PGDATABASE
-	settings   map[string]string // of the server; $DIR is the suite's folder
+	settings   map[string]string // of the server; $PGDATA is its data folder
 	hasPrepare bool
 	tls        [3]string // the proxy's certificate and key, and the CA for client certificates, in the suite's folder; "" for none
 	read       func(report io.Reader) (results, error)

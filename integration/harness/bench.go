@@ -80,7 +80,7 @@ func (b *Bench) Query(ctx context.Context, database, sql string) error {
 	return err
 }
 
-// BenchPatience bounds one measurement.
+// BenchPatience is the time limit of one measurement.
 const BenchPatience = 20 * time.Minute
 
 // AwaitPublished waits until the slot has been acknowledged up to the end of the WAL.

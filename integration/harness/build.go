@@ -55,7 +55,7 @@ func (w *World) Overlay(bugs ...Bug) (string, error) {
 			return "", fmt.Errorf("plant a bug: %w", err)
 		}
 		if n := strings.Count(string(text), bug.Old); n != 1 {
-			return "", fmt.Errorf("plant a bug in %s: its text stands there %d times, want once: adapt the bug to the source:\n%s", bug.File, n, bug.Old)
+			return "", fmt.Errorf("plant a bug in %s: its text occurs %d times, want once: adapt the bug to the source:\n%s", bug.File, n, bug.Old)
 		}
 		changed := filepath.Join(dir, fmt.Sprintf("%d-%s", i, filepath.Base(bug.File)))
 		if err := os.WriteFile(changed, []byte(strings.Replace(string(text), bug.Old, bug.New, 1)), 0o644); err != nil {

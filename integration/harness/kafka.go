@@ -78,7 +78,7 @@ func (w *World) startOne(extra listeners) (*Kafka, error) {
 	return brokers[0], nil
 }
 
-// listeners are the settings of a broker's listeners beside its own two.
+// listeners are the settings of additional listeners of a broker, beside PLAINTEXT and CONTROLLER.
 type listeners struct {
 	listen, advertised, protocols string // ",NAME://HOST:PORT", ",NAME:PROTOCOL"
 	properties                    string

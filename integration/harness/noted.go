@@ -19,7 +19,7 @@ func (n Noted) String() string {
 	return fmt.Sprintf("write transactions=%d without_note=%d (%.2f %%) unverified=%d", n.Writes, n.Without, 100*float64(n.Without)/float64(max(n.Writes, 1)), n.Unverified)
 }
 
-// CountNotes reads what is in a slot up to now.
+// CountNotes counts in the stream of a slot, up to the current end of the WAL.
 func CountNotes(ctx context.Context, url, slot string, key note.MasterKey) (n Noted, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()

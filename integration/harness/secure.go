@@ -3,7 +3,7 @@ package harness
 import "fmt"
 
 // SecureListener is an additional listener of a broker: TLS, and SASL with PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and unsigned OAUTHBEARER tokens. Its user
-// may do everything until there is an ACL; those who do not log in always may.
+// may do everything until there is an ACL; clients of the other listeners, which do not log in, always may.
 type SecureListener struct {
 	Address        string // HOST:PORT
 	Cert, Key, CA  string // of the broker, and the CA that signed it: PEM, with \n for each end of line

@@ -1,5 +1,5 @@
 // Package harness starts what the integration tests and the benchmarks drive: the built binary, real PostgreSQL servers, a real Apache Kafka broker.
-// Everything listens on loopback, on free ports, keeps its data in one temporary folder, and is removed when the process ends, however it ends.
+// Everything listens on loopback, on free ports, and keeps its data in one temporary folder, which is removed when the process ends, however it ends.
 package harness
 
 import (
@@ -46,7 +46,7 @@ func Open() (*World, error) {
 }
 
 // startJanitor starts a shell that waits for the end of its standard input, which the kernel closes when this process dies, and then removes the
-// folder, after giving the servers a moment to end.
+// folder; it tries for ten seconds, because the servers may still be ending.
 func (w *World) startJanitor() error {
 	read, write, err := os.Pipe()
 	if err != nil {

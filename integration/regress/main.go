@@ -47,11 +47,11 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.suites, "suites", "regress,isolation", "suites to run, by comma")
-	flag.StringVar(&o.legs, "legs", "virgin,again,setup,table,message", "legs to run, by comma; without virgin they are compared with that of an earlier run")
-	flag.StringVar(&o.work, "work", "bin/regress", "folder for what the suites print, the servers' logs and the differences")
-	flag.DurationVar(&o.timeout, "timeout", 30*time.Minute, "longest time that a suite may take in one leg")
-	flag.BoolVar(&o.judge, "judge", false, "run nothing: compare again what an earlier run has left")
+	flag.StringVar(&o.suites, "suites", "regress,isolation", "suites to run, comma-separated")
+	flag.StringVar(&o.legs, "legs", "virgin,again,setup,table,message", "legs to run, comma-separated; without virgin they are compared with the leg virgin of an earlier run")
+	flag.StringVar(&o.work, "work", "bin/regress", "folder for the output of the suites, the servers' logs and the differences")
+	flag.DurationVar(&o.timeout, "timeout", 30*time.Minute, "time limit of a suite in one leg")
+	flag.BoolVar(&o.judge, "judge", false, "run nothing: compare the output of an earlier run again")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "regress:", err)

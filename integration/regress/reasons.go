@@ -67,7 +67,7 @@ func matches(pattern, name string) bool {
 func (k reasons) printStale() {
 	for _, r := range k {
 		if !r.used {
-			fmt.Printf("warning: differences.txt: nothing differs by %s %s %s\n", r.tests, r.leg, r.line)
+			fmt.Printf("warning: differences.txt: no line matches %s %s %s\n", r.tests, r.leg, r.line)
 		}
 	}
 }

@@ -19,12 +19,12 @@ import (
 )
 
 func main() {
-	tables := flag.Int("tables", 300, "tables, with each version of PostgreSQL")
-	seed := flag.Int64("seed", time.Now().UnixNano()%1_000_000, "of tables and scripts")
+	tables := flag.Int("tables", 300, "number of tables for each version of PostgreSQL")
+	seed := flag.Int64("seed", time.Now().UnixNano()%1_000_000, "seed of tables and scripts")
 	majors := flag.String("pg", "15,18", "major versions of PostgreSQL")
-	binary := flag.String("binary", "", "pgtee to test in place of one that is built now")
-	keep := flag.Bool("keep", false, "keep the logs of a run that finds nothing wrong, too")
-	shown := flag.Int("shown", 12, "findings that are printed")
+	binary := flag.String("binary", "", "pgtee to test; by default one that is built now")
+	keep := flag.Bool("keep", false, "keep the logs even if the run finds nothing wrong")
+	shown := flag.Int("shown", 12, "number of findings to print")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -83,7 +83,8 @@ func (j *judge) chance(s *step, code string) *chance {
 	return j.met[name]
 }
 
-// beyond returns the errors of captured that virgin does not have: those of the same statements, and those that exceed the number in their class.
+// beyond returns the errors that only captured has: those of statements that did not fail in virgin and, in each class that depends on timing, those that
+// exceed the usual number.
 func (j *judge) beyond() (n int, lines []string) {
 	n, lines = len(j.wrong), slices.Clone(j.wrong)
 	for _, name := range slices.Sorted(maps.Keys(j.met)) {

@@ -24,12 +24,12 @@ type options struct {
 
 func main() {
 	var o options
-	flag.DurationVar(&o.length, "for", 30*time.Minute, "how long both databases are worked on; the closing takes some minutes more")
-	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano()%1_000_000, "of the scripts")
+	flag.DurationVar(&o.length, "for", 30*time.Minute, "how long the scripts run; the verdict takes some minutes more")
+	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano()%1_000_000, "seed of the scripts")
 	flag.IntVar(&o.major, "pg", 15, "major version of PostgreSQL")
-	flag.StringVar(&o.binary, "binary", "", "pgtee to test in place of one that is built now")
+	flag.StringVar(&o.binary, "binary", "", "pgtee to test; by default one that is built now")
 	flag.BoolVar(&o.twice, "virgin-twice", false, "capture neither database: what is found then is a false alarm")
-	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
+	flag.BoolVar(&o.keep, "keep", false, "keep the logs even if the run finds nothing wrong")
 	flag.Parse()
 	harness.Main(fmt.Sprintf("soak-ddl: seed %d", o.seed), func(ctx context.Context) error { return run(ctx, o) })
 }

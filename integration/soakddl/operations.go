@@ -259,14 +259,14 @@ func (g *generator) changeKey(t *table) {
 	g.do("ALTER TABLE CHANGE PRIMARY KEY", "ALTER TABLE %s DROP CONSTRAINT %s, ADD %s", t, old, t.keyText())
 }
 
-// block drops the key, writes, and adds a key again, all in code that runs on the server.
+// block drops the key, writes, and adds a key again, all in one DO block.
 func (g *generator) block(t *table) {
 	old, id := t.keyName, g.someID(t)
 	g.chooseKey(t)
 	g.do("DO", "DO $$ BEGIN ALTER TABLE %[1]s DROP CONSTRAINT %[2]s; UPDATE %[1]s SET v = 'block' WHERE id = %[3]d; ALTER TABLE %[1]s ADD %[4]s; END $$", t, old, id, t.keyText())
 }
 
-// concurrently returns CONCURRENTLY for statements that can be run alone and concurrently, or nothing.
+// concurrently returns " CONCURRENTLY" or "" at random; in a transaction, where that is not allowed, always "".
 func (g *generator) concurrently() string {
 	if g.inside || g.chance(50) {
 		return ""

@@ -24,16 +24,16 @@ const (
 const farRows = 1_000_000_000 // greater than all ids
 
 func (g *generator) newPure(name string, f flavour, r reach) *table {
-	t := &table{schema: g.name, name: name, reach: r, pure: true, keyName: name + "_pkey", usual: []string{"id"}, usualIndent: "DEFAULT"}
+	t := &table{schema: g.name, name: name, reach: r, pure: true, keyName: name + "_pkey", usual: []string{"id"}, usualIdentity: "DEFAULT"}
 	switch f {
 	case parted:
 		t.shape = byRange
 	case full:
-		t.usual, t.usualIndent = nil, "FULL"
+		t.usual, t.usualIdentity = nil, "FULL"
 	case indexed:
-		t.usual, t.usualIndent = nil, name+"_id"
+		t.usual, t.usualIdentity = nil, name+"_id"
 	}
-	t.key, t.identity = t.usual, t.usualIndent
+	t.key, t.identity = t.usual, t.usualIdentity
 	return t
 }
 
@@ -52,9 +52,9 @@ func (t *table) ground() (statements []string) {
 		add("CREATE TABLE IF NOT EXISTS %s (id bigint NOT NULL, v text, n int, CONSTRAINT %s PRIMARY KEY (id))", t, t.keyName)
 	default:
 		add("CREATE TABLE IF NOT EXISTS %s (id bigint NOT NULL, v text, n int)", t)
-		if t.usualIndent != "FULL" {
-			add("CREATE UNIQUE INDEX IF NOT EXISTS %s ON %s (id)", t.usualIndent, t)
-			add("ALTER TABLE %s REPLICA IDENTITY USING INDEX %s", t, t.usualIndent)
+		if t.usualIdentity != "FULL" {
+			add("CREATE UNIQUE INDEX IF NOT EXISTS %s ON %s (id)", t.usualIdentity, t)
+			add("ALTER TABLE %s REPLICA IDENTITY USING INDEX %s", t, t.usualIdentity)
 		} else {
 			add("ALTER TABLE %s REPLICA IDENTITY FULL", t)
 		}
@@ -136,8 +136,8 @@ func (g *generator) makeUsual(t *table) {
 		t.key = t.usual
 		g.do("ALTER TABLE ADD PRIMARY KEY", "ALTER TABLE %s ADD %s", t, t.keyText())
 	}
-	if t.identity != t.usualIndent {
-		t.identity = t.usualIndent
+	if t.identity != t.usualIdentity {
+		t.identity = t.usualIdentity
 		g.do("ALTER TABLE REPLICA IDENTITY", "ALTER TABLE %s REPLICA IDENTITY %s", t, t.identityText())
 	}
 	for len(t.indexes) > 0 {
@@ -153,9 +153,9 @@ func (g *generator) makeUsual(t *table) {
 
 func (t *table) identityText() string {
 	if t.identityIndex() {
-		return "USING INDEX " + t.usualIndent
+		return "USING INDEX " + t.usualIdentity
 	}
-	return t.usualIndent
+	return t.usualIdentity
 }
 
 // mendUsual does the same if the episode was given up at any point.

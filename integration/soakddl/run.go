@@ -23,7 +23,7 @@ const (
 	prefix       = "shop"
 )
 
-// settings disable autovacuum for the tables of the scripts, whose locks it would wait for and lose at random, in either leg. The server's log shows
+// settings keep autovacuum away from the small tables of the scripts, whose locks it would hold at random times in either leg. The server's log shows
 // which process waits for which.
 var settings = map[string]string{
 	"max_connections":                    "200",

@@ -21,8 +21,8 @@ type table struct {
 	serial       int   // of the last row, in tables that are not pure
 	busy         bool  // a long-lived prepared transaction uses it
 
-	usual       []string // for a pure table: its key at the end of every episode
-	usualIndent string   // and its identity
+	usual         []string // for a pure table: its key at the end of every episode
+	usualIdentity string   // and its identity
 }
 
 const lost = "lost"
@@ -41,7 +41,7 @@ const (
 	byList
 )
 
-// part is a partition, for ids from low on, or below it for the default partition.
+// part is a partition of a table partitioned by range, for partRows ids from low on.
 type part struct {
 	name string
 	low  int

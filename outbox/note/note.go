@@ -49,7 +49,7 @@ var reasons = [...]string{
 	Unverified: "no key", Verified: "", Forged: "", Replayed: "", Pooled: "pooler", UserChanged: "user changed", Unbound: "unbound",
 }
 
-// And returns the combined trust in two notes: false if one of them is false, otherwise unknown if one of them is.
+// And returns the combined trust in two notes: that of a false one if there is one, otherwise that of one that is not Verified.
 func (t Trust) And(other Trust) Trust {
 	if t.Lies() || t != Verified && !other.Lies() {
 		return t
@@ -108,19 +108,19 @@ type Payload struct {
 type Flags uint16
 
 const (
-	FlagRow       Flags = 1 << iota // store this note as a row of pgtee.outbox, not only as a message
-	FlagQuery                       // the SQL is the part of current_query() given by Offset and Length
-	FlagSQL                         // the SQL follows the payload
-	FlagRedacted                    // credentials were removed from the SQL
-	FlagAfter                       // written after the success of a command that cannot run in a transaction block
-	FlagBackslash                   // standard_conforming_strings was off: a backslash is an escape character in '…'
-	FlagMultiByte                   // client_encoding has characters whose second byte may be ASCII
-	FlagDDL                         // event triggers fire for the statement
-	FlagBehind                      // the statement precedes the note: what was written since the last note was written by this statement
-	FlagNameless                    // it identifies a session and no statement: which one wrote the changes after it is not known
-	FlagSigned                      // pgtee.sign() writes this note as a message and signs it
-	FlagAnyUser                     // UserTag may be that of another user: SET SESSION AUTHORIZATION has not been answered yet
-	FlagPooled                      // Process is not the server process: there is a pooler in front of the server
+	FlagRow            Flags = 1 << iota // store this note as a row of pgtee.outbox, not only as a message
+	FlagQuery                            // the SQL is the part of current_query() given by Offset and Length
+	FlagSQL                              // the SQL follows the payload
+	FlagRedacted                         // credentials were removed from the SQL
+	FlagOutsideBlock                     // written after the success of a command that cannot run in a transaction block
+	FlagBackslash                        // standard_conforming_strings was off: a backslash is an escape character in '…'
+	FlagMultiByte                        // client_encoding has characters whose second byte may be ASCII
+	FlagDDL                              // event triggers fire for the statement
+	FlagClaimsPrevious                   // the statement precedes the note: what was written since the last note was written by this statement
+	FlagNameless                         // it identifies a session and no statement: which one wrote the changes after it is not known
+	FlagSigned                           // pgtee.sign() writes this note as a message and signs it
+	FlagAnyUser                          // UserTag may be that of another user: SET SESSION AUTHORIZATION has not been answered yet
+	FlagPooled                           // Process is not the server process: there is a pooler in front of the server
 )
 
 // UserTag identifies the session's user in a payload: the first eight bytes of the SHA-256 of the name.
@@ -137,7 +137,7 @@ func NewSessionID(start time.Time, n uint32) SessionID {
 	return SessionID(uint64(start.UnixMilli())<<22 | uint64(n)&(1<<22-1))
 }
 
-// Start returns the time at which the session began, in milliseconds.
+// Start returns the time at which the session began, to the millisecond.
 func (id SessionID) Start() time.Time { return time.UnixMilli(int64(id >> 22)).UTC() }
 
 func (id SessionID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
@@ -184,7 +184,7 @@ func (s *Signer) Append(dst []byte, p *Payload, sql []byte) []byte {
 	return base64.StdEncoding.AppendEncode(dst, s.raw)
 }
 
-// Check reports whether a proxy with this key wrote the note. In a note of an older proxy, only the HMAC covers user and process.
+// Check reports whether a proxy with this key wrote the note. The payload of an older proxy lacks user and process, but its HMAC covers them.
 func (s *Signer) Check(n *Note) bool {
 	if n.KeyID != s.keyID {
 		return false

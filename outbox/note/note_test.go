@@ -13,7 +13,7 @@ func TestPayloadRoundTrip(t *testing.T) {
 	v6.Client = netip.MustParseAddrPort("[2001:db8::1]:65535")
 	unix := samplePayload(FlagRow | FlagQuery)
 	unix.Client = netip.AddrPort{}
-	for name, payload := range map[string]*Payload{"IPv4": samplePayload(FlagSQL | FlagAfter), "IPv6": v6, "Unix socket": unix} {
+	for name, payload := range map[string]*Payload{"IPv4": samplePayload(FlagSQL | FlagOutsideBlock), "IPv6": v6, "Unix socket": unix} {
 		t.Run(name, func(t *testing.T) {
 			text := NewSigner(9, sampleKey).Append([]byte("x"), payload, []byte("select 1"))
 			raw, err := base64.StdEncoding.DecodeString(string(text[1:]))

@@ -18,7 +18,7 @@ type newest struct {
 	xid     uint32
 }
 
-// Replays keeps the latest counters of recent sessions. It forgets the sessions that have not written for longest, after maxCounted others, or when
+// Replays keeps the latest counters of recent sessions. It forgets a session once at least maxCounted other sessions have written, and all of them when
 // the stream ends.
 type Replays struct {
 	young, old map[Origin]newest

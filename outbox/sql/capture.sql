@@ -21,8 +21,8 @@ BEGIN
 END
 $listings$;
 
--- for_clients(kind) returns the publications in the order in which clients' DDL tries them. The first of the others depends on the session's pid, and
--- the publisher's own comes last. The order stays the same during a session, so a transaction that creates many tables locks one publication, not all.
+-- for_clients(kind) returns the publications in the order in which clients' DDL tries them. The session's pid determines the first one, and the
+-- publisher's own comes last. The order stays the same during a session, so a transaction that creates many tables locks one publication, not all.
 CREATE OR REPLACE FUNCTION pgtee.for_clients(kind "char") RETURNS oid[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $clients$
 DECLARE
@@ -94,7 +94,7 @@ BEGIN
 END
 $tables$;
 
--- narrowed() returns the members of which somebody else publishes only some rows or columns, unless pgtee_rows has such a condition, too.
+-- narrowed() returns the members that somebody has given a row filter or a column list in these publications, and that pgtee_rows publishes without one.
 CREATE OR REPLACE FUNCTION pgtee.narrowed() RETURNS oid[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $narrowed$
 BEGIN
@@ -401,8 +401,8 @@ BEGIN
 END
 $untouched$;
 
--- is_published_already(table) reports whether it is certain that none of the changes of a partitioned table that becomes a member were published under
--- the names of its partitions: this transaction created it or removed it from its publication, or one of its ancestors is a member.
+-- is_published_already(table) is for a partitioned table that becomes a member. It reports whether certainly none of its changes were published under the
+-- names of its partitions: this transaction created it or removed it from its publication, or one of its ancestors is a member.
 CREATE OR REPLACE FUNCTION pgtee.is_published_already(tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $published$
 BEGIN

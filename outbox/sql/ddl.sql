@@ -35,8 +35,8 @@ BEGIN
 END
 $touched$;
 
--- heirs() returns the tables that a command has altered with another object, which alone it reports: those that inherit from a table, other than its partitions, and
--- those of a composite type.
+-- heirs() returns the tables that a command has altered, but does not report because it reports only the object that it names: child tables (other than
+-- partitions) of an altered table, and tables of an altered composite type.
 CREATE OR REPLACE FUNCTION pgtee.heirs() RETURNS oid[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $heirs$
 BEGIN
@@ -308,8 +308,8 @@ END
 $unlogged$;
 
 -- release(tables, maybe) removes these tables, but not their partitions, from their publications, if the session's user may alter them. It first takes the
--- lock that the command needs: a session that waits for a weaker lock, and then for this one, deadlocks with sessions that wait in between. If maybe is true,
--- some of several tables may be those of later commands of the query: then it skips locked tables, because the current command must not wait for those.
+-- lock that the command needs: if it took a weaker lock first, and then waited for this one, it would deadlock with sessions that wait in between. If maybe
+-- is true, and there are several tables, some may belong to later commands of the query: then it skips locked tables, for which this command must not wait.
 CREATE OR REPLACE FUNCTION pgtee.release(oids oid[], maybe boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $release$
 DECLARE

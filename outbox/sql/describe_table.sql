@@ -2,8 +2,8 @@
 --   keys         unique indexes on whole columns that cannot be null: the primary key, the replica identity, then the oldest; for a
 --                partitioned table also those that all of its leaves have. INCLUDE columns do not count. An index that belongs to a
 --                constraint is as old as the constraint, because REINDEX CONCURRENTLY creates a new index
---   numbers      attribute numbers of the columns in keys, by name: what stays when a column is renamed
---   primary      whether the first of them is the primary key
+--   numbers      attribute numbers of the columns in keys, by name: they stay when a column is renamed
+--   primary      whether the first of the keys is the primary key
 --   identity     columns that the WAL has for every old row; for leaves, those that all of them have. null: all columns, in every leaf
 --   partitioned  the rows are those of leaves, and old rows have the columns of the leaf's replica identity
 --   not_null, generated, defaults

@@ -148,16 +148,16 @@ func (d *Database) Table(ctx context.Context, oid uint32, at record.Place) (Tabl
 
 // describe reads the description of a table or type as it was at a place in the WAL. It returns false if there is none.
 func (d *Database) describe(ctx context.Context, kind byte, oid uint32, at record.Place, description any) (bool, error) {
-	text, err := d.ask(ctx, kind, oid, at)
+	text, err := d.queryDescription(ctx, kind, oid, at)
 	if err != nil || text == nil {
 		return false, err
 	}
 	return true, json.Unmarshal(text, description)
 }
 
-// questionFor returns the query for a snapshot and a description. The event triggers save the former definition in the transaction of the DDL that
+// descriptionQuery returns the query for a snapshot and a description. The event triggers save the former definition in the transaction of the DDL that
 // changes it, so either the saved definition or the current one is that of the change.
-func questionFor(kind byte, history bool) string {
+func descriptionQuery(kind byte, history bool) string {
 	now := outbox.DescribeTableSQL
 	if kind == 't' {
 		now = outbox.DescribeTypeSQL
@@ -169,10 +169,10 @@ func questionFor(kind byte, history bool) string {
 	return "SELECT pg_current_snapshot(), coalesce(pgtee.past($2, $1, $3), " + now + ")::text"
 }
 
-// ask runs the query, once more on a new connection if the old one is broken. It repeats the query, holding no snapshot in between, until the
+// queryDescription runs the query, once more on a new connection if the old one is broken. It repeats the query, holding no snapshot in between, until the
 // change's transaction is visible: with a synchronous standby the WAL can be read before the commit is visible to other sessions. Before that the
 // catalog describes another version of the table, or none.
-func (d *Database) ask(ctx context.Context, kind byte, oid uint32, at record.Place) ([]byte, error) {
+func (d *Database) queryDescription(ctx context.Context, kind byte, oid uint32, at record.Place) ([]byte, error) {
 	bounded, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	fresh := d.conn == nil || d.conn.IsClosed()
@@ -187,10 +187,10 @@ func (d *Database) ask(ctx context.Context, kind byte, oid uint32, at record.Pla
 		parameters = append(parameters, []byte{kind}, []byte(at.LSN.String()))
 	}
 	for began := time.Now(); ; {
-		result := d.conn.ExecParams(bounded, questionFor(kind, history), parameters, nil, nil, nil).Read()
+		result := d.conn.ExecParams(bounded, descriptionQuery(kind, history), parameters, nil, nil, nil).Read()
 		switch {
 		case result.Err != nil && !fresh && d.conn.IsClosed():
-			return d.ask(ctx, kind, oid, at) // with a time limit of its own
+			return d.queryDescription(ctx, kind, oid, at) // with a time limit of its own
 		case isLocked(result.Err):
 		case result.Err != nil:
 			return nil, result.Err
@@ -200,7 +200,7 @@ func (d *Database) ask(ctx context.Context, kind byte, oid uint32, at record.Pla
 				return text, err
 			}
 			if time.Since(began) > visibleTimeout {
-				return nil, fmt.Errorf("transaction %d, which is in the log, is not visible to others yet: it waits for a synchronous standby (synchronous_standby_names)", at.XID)
+				return nil, fmt.Errorf("transaction %d, which is in the WAL, is not visible to others yet: it waits for a synchronous standby (synchronous_standby_names)", at.XID)
 			}
 		}
 		if err := pause(bounded, lookupPause); err != nil {

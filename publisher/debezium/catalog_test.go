@@ -96,7 +96,7 @@ func (s *catalogServer) serve(conn net.Conn) error {
 func (s *catalogServer) answer(backend *pgproto3.Backend, question string, parameters []string) {
 	row := &pgproto3.DataRow{Values: [][]byte{[]byte("t")}}
 	if parameters[0] != outbox.PastFunction {
-		if question != questionFor(parameters[1][0], true) {
+		if question != descriptionQuery(parameters[1][0], true) {
 			s.Errorf("question %s", question)
 		}
 		row.Values = [][]byte{[]byte("400:600:"), nil}

@@ -55,7 +55,7 @@ func (w *writer) structured(op byte, before, after *row) error {
 
 // data appends the "data" attribute: the row before and after the change.
 func (w *writer) data(before, after *row) {
-	b, lost := w.batch, w.losing()
+	b, lost := w.batch, w.collectLost()
 	b.Buf = w.table.appendRow(append(b.Buf, `{"before":`...), before, lost.in("before"))
 	b.Buf = w.table.appendRow(append(b.Buf, `,"after":`...), after, lost.in("after"))
 	b.Buf = append(b.Buf, `,"pgtee":`...)

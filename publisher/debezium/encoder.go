@@ -212,7 +212,7 @@ func (e *Encoder) appendMessage(ctx context.Context, b *record.Batch, tx *outbox
 	return nil
 }
 
-// appendPgtee appends the block pgtee to the batch's buffer. The block has the field "values", with the lost values, if the record is framed or a
+// appendPgtee appends the pgtee block to the batch's buffer. The block has the field "values", with the lost values, if the record is framed or a
 // value is lost.
 func (e *Encoder) appendPgtee(b *record.Batch, tx *outbox.Transaction, i int, values *lost) []byte {
 	dst := b.AppendPgtee(b.Buf, tx, i)

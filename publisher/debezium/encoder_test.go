@@ -200,7 +200,7 @@ func TestUnchanged(t *testing.T) {
 	}
 }
 
-// TestMistakable: a text that looks like the placeholder for an unchanged value is told in the block pgtee, with and without a schema.
+// TestMistakable: a text that looks like the placeholder for an unchanged value is told in the pgtee block, with and without a schema.
 func TestMistakable(t *testing.T) {
 	const placeholder = "__debezium_unavailable_value"
 	row := func(customer string) pgoutput.Tuple {

@@ -62,7 +62,7 @@ func (w *writer) value(op byte, key int, before, after *row) error {
 
 // change appends Debezium's envelope.
 func (w *writer) change(op byte, before, after *row) {
-	b, lost := w.batch, w.telling()
+	b, lost := w.batch, w.collectAmbiguous()
 	b.Buf = w.table.appendRow(append(b.Buf, `{"before":`...), before, lost.in("before"))
 	b.Buf = w.table.appendRow(append(b.Buf, `,"after":`...), after, lost.in("after"))
 	b.Buf = append(b.Buf, `,"source":`...)

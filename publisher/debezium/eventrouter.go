@@ -30,9 +30,9 @@ type routedField struct {
 	name   string // "alias":
 }
 
-// route plans the events of a table. It returns nil if the table is not an outbox. A pattern may match a table that is none: whoever creates one must not
-// be able to halt the publisher.
-func (e *Encoder) route(t *table) (*router, error) {
+// planRouter plans the events of a table. It returns nil if the table is not an outbox: a pattern may match other tables, and whoever creates such a
+// table must not be able to halt the publisher.
+func (e *Encoder) planRouter(t *table) (*router, error) {
 	name := t.relation.Schema + "." + t.relation.Name
 	for i := range e.config.Outboxes {
 		o := &e.config.Outboxes[i]
@@ -40,7 +40,7 @@ func (e *Encoder) route(t *table) (*router, error) {
 			continue
 		}
 		if o.Expand && e.config.Framing != nil {
-			return nil, errors.New("table.expand.json.payload makes values of no schema: leave out that option, or the framing")
+			return nil, errors.New("table.expand.json.payload produces values without a schema: leave out that option, or the framing")
 		}
 		r := &router{OutboxTable: o}
 		if err := r.locate(t); err != nil {
@@ -52,7 +52,7 @@ func (e *Encoder) route(t *table) (*router, error) {
 			}
 			return nil, nil
 		}
-		return r, r.place(t, e.config.Prefix)
+		return r, r.locateAdditional(t, e.config.Prefix)
 	}
 	return nil, nil
 }
@@ -71,8 +71,8 @@ func (r *router) locate(t *table) error {
 	return nil
 }
 
-// place finds the additional columns that the options name.
-func (r *router) place(t *table, prefix string) error {
+// locateAdditional finds the additional columns that the options name.
+func (r *router) locateAdditional(t *table, prefix string) error {
 	envelope := false
 	for _, f := range r.OutboxTable.Additional {
 		column := t.visible(f.Column)
@@ -201,7 +201,7 @@ func (w *writer) eventKey(topic string) (int, error) {
 
 // field appends a column as JSON. A value that its schema cannot carry is an error, since an event has no block pgtee to hold it.
 func (w *writer) field(column int) error {
-	lost := w.losing()
+	lost := w.collectLost()
 	w.batch.Buf = w.table.columns[column].append(w.batch.Buf, w.after.values[column], lost)
 	if lost != nil && len(lost.json) > 0 {
 		return fmt.Errorf("the type of column %s cannot carry the value of this event: choose another handling mode for its type, or no schemas", w.table.relation.Columns[column].Name)

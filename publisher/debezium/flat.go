@@ -125,7 +125,7 @@ func (c *FlatConfig) schema(row *record.Schema) *record.Schema {
 
 // flat appends the row after the change, or for a delete the row before it.
 func (w *writer) flat(op byte, before, after *row) error {
-	b, lost := w.batch, w.losing()
+	b, lost := w.batch, w.collectLost()
 	r := after
 	if r == nil {
 		r = before
@@ -136,14 +136,14 @@ func (w *writer) flat(op byte, before, after *row) error {
 		b.Buf = append(appendName(b.Buf, "__deleted"), '"')
 		b.Buf = append(strconv.AppendBool(b.Buf, after == nil), '"')
 	}
-	told := false
+	hasPgtee := false
 	for _, f := range w.config.Flat.Fields {
-		told = told || f.name == "pgtee"
+		hasPgtee = hasPgtee || f.name == "pgtee"
 		w.addField(f, op, lost)
 	}
 	b.Buf = append(b.Buf, '}')
-	if lost != nil && len(lost.json) > 0 && !told {
-		return fmt.Errorf("%s.%s: a column's type cannot carry the value of this row, and no field tells it: add the field pgtee, or choose another handling mode for the type",
+	if lost != nil && len(lost.json) > 0 && !hasPgtee {
+		return fmt.Errorf("%s.%s: a column's type cannot carry the value of this row, and no other field holds it: add the field pgtee, or choose another handling mode for the type",
 			w.table.relation.Schema, w.table.relation.Name)
 	}
 	return nil
@@ -240,7 +240,7 @@ const opField = FlatFieldPrefix + "op"
 // flatTruncate appends the flat record of a TRUNCATE: {"__op":"t"} and the configured additional fields. It has a schema and a subject of its own, like a
 // stand-in key.
 func (w *writer) flatTruncate() error {
-	b, start, lost := w.batch, len(w.batch.Buf), w.losing()
+	b, start, lost := w.batch, len(w.batch.Buf), w.collectLost()
 	b.Buf = append(b.Buf, `{"`+opField+`":"t"`...)
 	for _, f := range w.config.Flat.Fields {
 		if f.as != opField {

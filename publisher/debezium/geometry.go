@@ -58,7 +58,7 @@ func (g *geometries) lseg(dst, text []byte) ([]byte, bool) {
 	if !g.read(text, "[", "]") || len(g.numbers) != 4 {
 		return dst, false
 	}
-	g.lineString()
+	g.writeLineString()
 	return g.appendGeometry(dst, `"type":"lseg"`), true
 }
 
@@ -66,10 +66,10 @@ func (g *geometries) lseg(dst, text []byte) ([]byte, bool) {
 func (g *geometries) path(dst, text []byte) ([]byte, bool) {
 	switch {
 	case g.read(text, "[", "]"):
-		g.lineString()
+		g.writeLineString()
 		return g.appendGeometry(dst, `"type":"path","closed":"false"`), true
 	case g.read(text, "(", ")"):
-		g.lineString()
+		g.writeLineString()
 		return g.appendGeometry(dst, `"type":"path","closed":"true"`), true
 	}
 	return dst, false
@@ -82,7 +82,7 @@ func (g *geometries) box(dst, text []byte) ([]byte, bool) {
 	}
 	x1, y1, x2, y2 := g.numbers[0], g.numbers[1], g.numbers[2], g.numbers[3]
 	g.numbers = append(g.numbers[:0], x1, y1, x1, y2, x2, y2, x2, y1, x1, y1)
-	g.polygonRing()
+	g.writePolygonRing()
 	return g.appendGeometry(dst, `"type":"box"`), true
 }
 
@@ -95,7 +95,7 @@ func (g *geometries) polygon(dst, text []byte) ([]byte, bool) {
 	if !slices.Equal(g.numbers[:2], last) {
 		g.numbers = append(g.numbers, g.numbers[0], g.numbers[1])
 	}
-	g.polygonRing()
+	g.writePolygonRing()
 	return g.appendGeometry(dst, `"type":"polygon"`), true
 }
 
@@ -135,7 +135,7 @@ func (g *geometries) ewkb(dst, text []byte) ([]byte, bool) {
 	return appendInt(dst, int64(int32(order.Uint32(raw[5:])))), true
 }
 
-// read sets g.numbers to the numbers of text, whatever its brackets and commas. It needs at least two numbers.
+// read sets g.numbers to the numbers of text, ignoring the brackets and commas between them. It needs at least two numbers.
 func (g *geometries) read(text []byte, open, end string) bool {
 	g.numbers = g.numbers[:0]
 	if !bytes.HasPrefix(text, []byte(open)) || !bytes.HasSuffix(text, []byte(end)) {
@@ -162,8 +162,8 @@ func (g *geometries) appendPoint(dst []byte) []byte {
 	dst = appendJavaFloat(append(dst, `{"x":`...), g.numbers[0], 64)
 	dst = appendJavaFloat(append(dst, `,"y":`...), g.numbers[1], 64)
 	dst = append(dst, `,"wkb":`...)
-	g.header(wkbPoint)
-	g.coordinates(g.numbers[:2])
+	g.writeHeader(wkbPoint)
+	g.writeCoordinates(g.numbers[:2])
 	dst = record.AppendJSONBase64(dst, g.wkb)
 	return append(dst, `,"srid":null}`...)
 }
@@ -175,27 +175,27 @@ func (g *geometries) appendGeometry(dst []byte, extensions string) []byte {
 	return append(dst, '}', '}')
 }
 
-func (g *geometries) lineString() {
-	g.header(wkbLineString)
-	g.count(len(g.numbers) / 2)
-	g.coordinates(g.numbers[:len(g.numbers)&^1])
+func (g *geometries) writeLineString() {
+	g.writeHeader(wkbLineString)
+	g.writeCount(len(g.numbers) / 2)
+	g.writeCoordinates(g.numbers[:len(g.numbers)&^1])
 }
 
-func (g *geometries) polygonRing() {
-	g.header(wkbPolygon)
-	g.count(1)
-	g.count(len(g.numbers) / 2)
-	g.coordinates(g.numbers[:len(g.numbers)&^1])
+func (g *geometries) writePolygonRing() {
+	g.writeHeader(wkbPolygon)
+	g.writeCount(1)
+	g.writeCount(len(g.numbers) / 2)
+	g.writeCoordinates(g.numbers[:len(g.numbers)&^1])
 }
 
-// header starts a little-endian WKB value.
-func (g *geometries) header(kind byte) { g.wkb = append(g.wkb[:0], 1, kind, 0, 0, 0) }
+// writeHeader starts a little-endian WKB value.
+func (g *geometries) writeHeader(kind byte) { g.wkb = append(g.wkb[:0], 1, kind, 0, 0, 0) }
 
-func (g *geometries) count(n int) {
+func (g *geometries) writeCount(n int) {
 	g.wkb = binary.LittleEndian.AppendUint32(g.wkb, uint32(n))
 }
 
-func (g *geometries) coordinates(numbers []float64) {
+func (g *geometries) writeCoordinates(numbers []float64) {
 	for _, f := range numbers {
 		g.wkb = binary.LittleEndian.AppendUint64(g.wkb, math.Float64bits(f))
 	}

@@ -104,9 +104,9 @@ func (e *Encoder) warnOfKey(t *table, known *Table, found bool) {
 	case before != nil && t.keyNames() == before.keyNames():
 	case generated != "" && t.key == nil:
 		e.config.Warn("table-key-generated", fmt.Sprintf("records of table %s have no key: its replica identity has the generated column %s, which is not in the WAL "+
-			"(on PostgreSQL 18 run pgtee setup; before, make it a plain column, or give the table another unique index and REPLICA IDENTITY USING INDEX)", name, generated))
+			"(on PostgreSQL 18 run pgtee setup; on older versions make it a plain column, or give the table another unique index and REPLICA IDENTITY USING INDEX)", name, generated))
 	case !found && r.Identity == 'f':
-		e.config.Warn("table-key-changed", fmt.Sprintf("records of table %s have no key: it was dropped before they were read, and what it was is not known any more; take a new snapshot of the table if there is one of that name", name))
+		e.config.Warn("table-key-changed", fmt.Sprintf("records of table %s have no key: the table was dropped before they were read, and its key is not known any more; if a table of that name exists, take a new snapshot of it", name))
 	case before != nil && !before.excluded && before.key != nil:
 		e.config.Warn("table-key-changed", fmt.Sprintf("the key of table %s is another one from here on: %s instead of %s. Records of the same row have both; take a new snapshot of it with a signal of type resync",
 			name, t.keyNames(), before.keyNames()))

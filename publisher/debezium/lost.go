@@ -6,17 +6,17 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// lost collects the values of one record that its row cannot show, for the field "values" of the block pgtee: {"after.price":"NaN"}.
+// lost collects the values of one record that its row cannot show, for the field "values" of the pgtee block: {"after.price":"NaN"}.
 type lost struct {
 	side string // "before" or "after"
 	json []byte // without the closing brace; empty: no value is lost
-	bare bool   // there is no schema: of values that do not fit, only those that are not in the WAL are lost
+	bare bool   // there is no schema, so every text fits: only values that are not in the WAL are lost
 
-	placeholders Placeholders // a text that looks like one of them is told, too; nil: it is not
+	placeholders Placeholders // a text that looks like one of them is added too; nil: none is
 }
 
-// losing returns e.lost, emptied for the next record. It returns nil if no value can be lost because there is no schema.
-func (e *Encoder) losing() *lost {
+// collectLost returns e.lost, emptied for the next record. It returns nil if no value can be lost because there is no schema.
+func (e *Encoder) collectLost() *lost {
 	if e.config.Framing == nil {
 		return nil
 	}
@@ -24,9 +24,9 @@ func (e *Encoder) losing() *lost {
 	return &e.lost
 }
 
-// telling is like losing, for a record whose block pgtee distinguishes an unchanged TOAST value from NULL, even without a schema, and from a text that
-// looks like its placeholder.
-func (e *Encoder) telling() *lost {
+// collectAmbiguous is like collectLost, but also for what a reader could not distinguish: an unchanged TOAST value from NULL, even without a schema, and
+// a text that looks like the placeholder from an unchanged value.
+func (e *Encoder) collectAmbiguous() *lost {
 	e.lost = lost{json: e.lost.json[:0], bare: e.config.Framing == nil, placeholders: e.codecs.placeholders.all}
 	return &e.lost
 }

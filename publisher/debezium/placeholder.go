@@ -13,7 +13,7 @@ import (
 
 // placeholders is what Debezium writes for an unchanged TOAST value, as JSON, by kind of type. "" means null.
 type placeholders struct {
-	raw      string
+	raw      string // p, the placeholder
 	text     string // "p"
 	bytes    string // the bytes of p in the binary mode; p itself for hex
 	texts    string // ["p"]

@@ -13,7 +13,7 @@ import (
 //	 "commit_time":"2025-01-31T12:00:00.123456Z","xid":731,"lsn":"0/16B3748","who":{…}}
 //
 // row is the row after the change. old is what the WAL has of the row before it: nothing, its key, or all of it, depending on the replica identity. A
-// delete has only old. Columns that are not in the WAL are left out. lsn is the start of the transaction's commit record, who is the block pgtee.
+// delete has only old. Columns that are not in the WAL are left out. lsn is the start of the transaction's commit record, who is the pgtee block.
 // Values have the forms of plainModes.
 func (w *writer) plain(op byte, key int, before, after *row) error {
 	if w.config.Framing != nil {

@@ -42,16 +42,16 @@ func (e *Encoder) propagate(ctx context.Context, c *column, relation *pgoutput.R
 	if err != nil {
 		return err
 	}
-	told := *c.schema
+	extended := *c.schema
 	for _, parameter := range []record.Parameter{
 		{Name: "__debezium.source.column.type", Value: strings.ToUpper(name)},
 		{Name: "__debezium.source.column.length", Value: strconv.Itoa(length)},
 		{Name: "__debezium.source.column.scale", Value: strconv.Itoa(scale)},
 		{Name: "__debezium.source.column.name", Value: from.Name},
 	} {
-		told.Parameters = parameters(told, parameter.Name, parameter.Value)
+		extended.Parameters = parameters(extended, parameter.Name, parameter.Value)
 	}
-	c.schema = &told
+	c.schema = &extended
 	return nil
 }
 

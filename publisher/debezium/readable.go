@@ -17,8 +17,8 @@ import (
 // Text that is not UTF-8 would change in a record, and two different keys could become one. A row with such text is therefore not published: it stops
 // the publisher until an operator says which encoding the text has.
 
-const repairText = "tell what its text is in: start with --source-encoding and the name that SHOW server_encoding prints or, where that is SQL_ASCII, " +
-	"LATIN1, WIN1252 or what else it is (UTF8 if most of it is); a byte that has no character in it is published as one of private use then; nothing is skipped meanwhile"
+const repairText = "declare the encoding of the text: start with --source-encoding and the name that SHOW server_encoding prints or, where that is SQL_ASCII, " +
+	"the actual encoding, such as LATIN1 or WIN1252 (UTF8 if most of the text is); bytes that are not characters in it become private use characters; nothing is skipped meanwhile"
 
 // asciiTypes are the types whose values PostgreSQL prints in ASCII, and the type "char", whose bytes have an encoding of their own.
 var asciiTypes = map[uint32]bool{

@@ -93,7 +93,7 @@ func (e *Encoder) decide(t *table, op outbox.Op) (outbox.Op, error) {
 	return 0, nil
 }
 
-// rowBefore returns the row before the change. If the WAL does not have it, the replica identity did not change, so only the values of its columns
+// rowBefore returns the row before the change. If the WAL does not have it, the columns of the replica identity did not change, and only their values
 // are known.
 func (e *Encoder) rowBefore(t *table) *row {
 	if e.before.present {

@@ -97,7 +97,7 @@ func (e *Encoder) plan(ctx context.Context, relation *pgoutput.Relation, at reco
 		}
 	}
 	t.leaveOut(&known, e.config.Framing != nil)
-	if t.router, err = e.route(t); err != nil {
+	if t.router, err = e.planRouter(t); err != nil {
 		return nil, err
 	}
 	if t.key = shape.Key; t.key == nil {
@@ -127,7 +127,7 @@ func (e *Encoder) column(ctx context.Context, relation *pgoutput.Relation, i int
 	}
 	planned := newColumn(*c, found, slices.Contains(known.NotNull, c.Name), expression)
 	planned.placeholder = e.codecs.placeholders.raw
-	if shape.Mask == nil { // Debezium's mask takes the parameters' place, too
+	if shape.Mask == nil { // as in Debezium, a masked column has the mask's parameter instead
 		if err := e.propagate(ctx, &planned, relation, i, known.Defaults[c.Name], at); err != nil {
 			return column{}, fmt.Errorf("column %s: %w", c.Name, err)
 		}

@@ -50,11 +50,11 @@ func (t *transaction) is(tx *outbox.Transaction) bool {
 }
 
 // encode sets the change that is encoded next. If that is the change encoded last, its records were too large and are built again, so its events are
-// discounted.
+// subtracted first.
 func (t *transaction) encode(tx *outbox.Transaction, change int) {
 	if t.is(tx) && t.change == change {
 		for _, c := range t.counted {
-			t.discount(c)
+			t.uncount(c)
 		}
 	}
 	t.change, t.counted = change, t.counted[:0]
@@ -69,7 +69,7 @@ func (t *transaction) count(c *collection) {
 	t.counted = append(t.counted, c)
 }
 
-func (t *transaction) discount(c *collection) {
+func (t *transaction) uncount(c *collection) {
 	c.events--
 	t.events--
 	if c.events == 0 {
@@ -77,7 +77,7 @@ func (t *transaction) discount(c *collection) {
 	}
 }
 
-// appendBlock counts an event and appends its field "transaction". What a snapshot publishes is in no transaction: it would have no END.
+// appendBlock counts an event and appends its field "transaction", which is null for the rows of a snapshot: no END would follow them.
 func (e *Encoder) appendBlock(dst []byte, tx *outbox.Transaction, c *collection) []byte {
 	if !e.config.TransactionMetadata || tx.Changes[0].Mark != outbox.NoMark {
 		return append(dst, "null"...)

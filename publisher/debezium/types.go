@@ -80,7 +80,7 @@ func (c *codecs) find(oid uint32, typmod int32) (codec, error) {
 			return found, nil
 		}
 	}
-	return c.look(oid, typmod)
+	return c.lookUp(oid, typmod)
 }
 
 // text returns a codec that publishes PostgreSQL's text as a JSON string.
@@ -220,8 +220,8 @@ func (c *codecs) catalogType(oid uint32) (Type, bool, error) {
 	return c.catalog.Type(c.ctx, oid, c.at)
 }
 
-// look asks the catalog for a type that is not built in. For a type that no longer exists it falls back to the name in pgoutput.
-func (c *codecs) look(oid uint32, typmod int32) (codec, error) {
+// lookUp asks the catalog for a type that is not built in. For a type that no longer exists it falls back to the name in pgoutput.
+func (c *codecs) lookUp(oid uint32, typmod int32) (codec, error) {
 	t, ok, err := c.catalog.Type(c.ctx, oid, c.at)
 	switch {
 	case err != nil:

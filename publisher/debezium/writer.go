@@ -38,10 +38,10 @@ func (w *writer) update() error {
 		return w.write('u', nil, &w.after, stays)
 	}
 	var err error
-	if w.oldKey, err = w.table.appendKey(w.oldKey[:0], &w.before, w.losing()); err != nil {
+	if w.oldKey, err = w.table.appendKey(w.oldKey[:0], &w.before, w.collectLost()); err != nil {
 		return err
 	}
-	if w.newKey, err = w.table.appendKey(w.newKey[:0], &w.after, w.losing()); err != nil {
+	if w.newKey, err = w.table.appendKey(w.newKey[:0], &w.after, w.collectLost()); err != nil {
 		return err
 	}
 	if bytes.Equal(w.oldKey, w.newKey) {
@@ -68,8 +68,8 @@ func (w *writer) delete(m move) error {
 	if w.config.Skip.has('d') {
 		return nil
 	}
-	told, tombstone := w.config.deletes()
-	if !told {
+	hasValue, tombstone := w.config.deletes()
+	if !hasValue {
 		w.count()
 	} else if err := w.write('d', &w.before, nil, m); err != nil {
 		return err
@@ -88,7 +88,7 @@ func (w *writer) delete(m move) error {
 }
 
 // deletes reports whether a delete has a record with a value, and whether it has a tombstone.
-func (c *Config) deletes() (told, tombstone bool) {
+func (c *Config) deletes() (hasValue, tombstone bool) {
 	if c.Envelope != Flat {
 		return true, !c.NoTombstones
 	}
@@ -154,7 +154,7 @@ func (w *writer) key(r *row) (int, error) {
 		return record.Null, nil
 	}
 	start := len(w.batch.Buf)
-	buf, err := w.table.appendKey(w.batch.Buf, r, w.losing())
+	buf, err := w.table.appendKey(w.batch.Buf, r, w.collectLost())
 	if err != nil {
 		return 0, err
 	}

@@ -32,7 +32,7 @@ func (c Condition) SQL(r *pgoutput.Relation) (string, error) {
 }
 
 // conditionSQL returns a filter as SQL that consists of columns of built-in types, constants and built-in operators, or "" if it has another column:
-// comparing such a column may call a cast, an operator or a check of its owner.
+// comparing values of any other type may run a cast, an operator or a CHECK that the owner of the type has defined.
 func conditionSQL(text string, r *pgoutput.Relation) (string, error) {
 	tokens, err := tokenize(text)
 	if err != nil {

@@ -30,20 +30,22 @@ type brokerTopic struct {
 	unclean    bool // unclean.leader.election.enable
 }
 
-// refusedFor is how long it takes until a topic that was refused is tried again: meanwhile its events go to the topic of refused ones.
-const refusedFor = time.Minute
+// retryRefusedAfter is how long a topic that refused records is left alone; meanwhile its events go to the topic of refused ones.
+const retryRefusedAfter = time.Minute
 
-// outdated reports whether a topic was refused some time ago.
-func (t *brokerTopic) outdated() bool { return t.refused != nil && time.Since(t.asked) > refusedFor }
+// outdated reports whether a topic was refused long enough ago to try it again.
+func (t *brokerTopic) outdated() bool {
+	return t.refused != nil && time.Since(t.asked) > retryRefusedAfter
+}
 
-// The operations that the user may do with a topic are a set of bits. Brokers before Kafka 2.3 do not tell them.
+// The operations that the user may do with a topic are a set of bits. Brokers before Kafka 2.3 do not report them.
 const (
 	writeOperation    = 1 << kmsg.ACLOperationWrite
 	unknownOperations = math.MinInt32
 )
 
-// describe queries the configuration of topics. Without the privilege DESCRIBE_CONFIGS it learns nothing.
-func (l *Log) describe(ctx context.Context, topics ...string) {
+// readTopicConfigs queries the configuration of topics. Without the privilege DESCRIBE_CONFIGS the settings stay unknown.
+func (l *Log) readTopicConfigs(ctx context.Context, topics ...string) {
 	if len(topics) == 0 {
 		return
 	}
@@ -51,7 +53,7 @@ func (l *Log) describe(ctx context.Context, topics ...string) {
 	for _, topic := range configs {
 		if known := l.known[topic.Name]; known != nil && topic.Err == nil {
 			known.configure(topic.Configs)
-			l.bound(topic.Name, known)
+			l.storeBatchLimit(topic.Name, known)
 		}
 	}
 }
@@ -84,30 +86,30 @@ func (l *Log) batchBytes(topic string) int32 {
 	return l.cfg.MaxRecordBytes
 }
 
-// fit returns an error if a record of the batch is larger than its topic accepts: it was composed before the topic's limit was known.
-func (l *Log) fit(b *record.Batch) (err error) {
+// checkRecordSizes returns an error if a record of the batch is larger than its topic accepts: it was composed before the topic's limit was known.
+func (l *Log) checkRecordSizes(b *record.Batch) (err error) {
 	b.EachSize(record.Cursor{}, func(i, size int) {
-		if t := l.known[b.Topic(i)]; err == nil && l.takesLess(t) && size > t.largest-record.Overhead {
-			err = l.small(b.Topic(i), t.largest, fmt.Errorf("one has %d", size))
+		if t := l.known[b.Topic(i)]; err == nil && l.acceptsLess(t) && size > t.largest-record.Overhead {
+			err = l.smallTopicError(b.Topic(i), t.largest, fmt.Errorf("one has %d", size))
 		}
 	})
 	return err
 }
 
-// small is the error of a topic that accepts only smaller records, with the command that raises its limit.
-func (l *Log) small(topic string, bytes int, err error) error {
+// smallTopicError returns the error of a topic that accepts only smaller records, with the command that raises its limit.
+func (l *Log) smallTopicError(topic string, bytes int, err error) error {
 	repair := "run " + l.cfg.alterTopic(topic, fmt.Sprintf("max.message.bytes=%d", int(l.cfg.MaxRecordBytes)+batchHeader))
 	return &publisher.SmallTopic{Topic: topic, Bytes: bytes, Err: err, Repair: repair}
 }
 
-// takesLess reports whether a topic accepts less than the configured maximum.
-func (l *Log) takesLess(t *brokerTopic) bool {
+// acceptsLess reports whether a topic accepts less than the configured maximum.
+func (l *Log) acceptsLess(t *brokerTopic) bool {
 	return t.largest > 0 && t.largest < int(l.cfg.MaxRecordBytes)
 }
 
-// bound records the largest batch that a topic accepts.
-func (l *Log) bound(topic string, t *brokerTopic) {
-	if l.takesLess(t) {
+// storeBatchLimit records the largest batch that a topic accepts.
+func (l *Log) storeBatchLimit(topic string, t *brokerTopic) {
+	if l.acceptsLess(t) {
 		l.largest.Store(topic, int32(max(t.largest, minBatchBytes)))
 	} else if t.largest > 0 {
 		l.largest.Delete(topic)
@@ -117,9 +119,9 @@ func (l *Log) bound(topic string, t *brokerTopic) {
 // minBatchBytes is the smallest limit that Kafka's client accepts.
 const minBatchBytes = 512
 
-// recount checks the number of partitions of a topic, for records that go into every partition. If partitions were added, the client may not know
+// checkPartitions checks the number of partitions of a topic, for records that go into every partition. If partitions were added, the client may not know
 // them yet and must be recreated.
-func (l *Log) recount(ctx context.Context, topic string) error {
+func (l *Log) checkPartitions(ctx context.Context, topic string) error {
 	found, err := findTopics(ctx, l.client, topic)
 	if err != nil {
 		return classify(fmt.Errorf("partitions of topic %s: %w", topic, err))
@@ -173,16 +175,16 @@ func (l *Log) refusedRecords(ctx context.Context, f *flight, topic string, err e
 		used := int(l.batchBytes(topic))
 		now := *before
 		l.known[topic] = &now
-		l.describe(ctx, topic)
+		l.readTopicConfigs(ctx, topic)
 		if now.largest == 0 || now.largest >= used {
 			now.largest = used / 2 // the limit is unknown, or another limit applies: try less
 		}
 		l.largest.Store(topic, int32(max(now.largest, minBatchBytes)))
-		return l.small(topic, now.largest, err)
+		return l.smallTopicError(topic, now.largest, err)
 	case errors.Is(err, kerr.InvalidRecord) && !before.compacted && !l.keyed[topic]:
 		l.keyed[topic] = true // the most likely cause: it has become compacted, or its configuration is not visible
 		return fmt.Errorf("%w: tried again with a key in each record", err)
-	case liesInTopic(err) && f.hasEvents(topic) && topic != l.cfg.Router.Refused():
+	case isTopicError(err) && f.hasEvents(topic) && topic != l.cfg.Router.Refused():
 		maps.DeleteFunc(l.rejected, func(_ string, t *brokerTopic) bool { return t.outdated() })
 		l.rejected[topic] = &brokerTopic{refused: err, asked: time.Now()}
 		return fmt.Errorf("%w: tried again with its events in %s", err, l.cfg.Router.Refused())

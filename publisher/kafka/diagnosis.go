@@ -19,9 +19,9 @@ const diagnosisTimeout = 5 * time.Second
 // explain adds the cause to a timeout by asking Kafka: the client retries internally and does not report why.
 func (l *Log) explain(ctx context.Context, client *kgo.Client, err error) error {
 	if errors.Is(err, io.EOF) {
-		return &Refusal{err, "if this lasts, look whether the listener expects what --kafka-tls and --kafka-sasl say"}
+		return &Refusal{err, "if this lasts, check that --kafka-tls and --kafka-sasl match the listener"}
 	}
-	_, answered := answerTo(err)
+	_, answered := reactionTo(err)
 	silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrRecordTimeout) || errors.Is(err, kgo.ErrRecordRetries)
 	if answered || !silent || ctx.Err() != nil || client == nil {
 		return err
@@ -46,7 +46,7 @@ func (l *Log) diagnose(ctx context.Context, admin *kadm.Client) error {
 	}
 	for _, topic := range found.Sorted() {
 		for _, p := range topic.Partitions.Sorted() {
-			if why := l.ailing(p); why != nil {
+			if why := l.whyUnavailable(p); why != nil {
 				return fmt.Errorf("partition %d of topic %s: %w", p.Partition, topic.Topic, why)
 			}
 		}
@@ -54,14 +54,14 @@ func (l *Log) diagnose(ctx context.Context, admin *kadm.Client) error {
 	coordinators := admin.FindTxnCoordinators(ctx, l.cfg.TransactionalID())
 	for _, c := range coordinators {
 		if c.Err != nil {
-			return fmt.Errorf("coordinator of transactions: %w; check that topic __transaction_state has its replicas (transaction.state.log.replication.factor, transaction.state.log.min.isr)", inWords(c.Err, c.ErrMessage))
+			return fmt.Errorf("coordinator of transactions: %w; check that topic __transaction_state has its replicas (transaction.state.log.replication.factor, transaction.state.log.min.isr)", withMessage(c.Err, c.ErrMessage))
 		}
 	}
 	return nil
 }
 
-// ailing returns why a partition accepts no records; nil if it does.
-func (l *Log) ailing(p kadm.PartitionDetail) error {
+// whyUnavailable returns why a partition accepts no records; nil if it does.
+func (l *Log) whyUnavailable(p kadm.PartitionDetail) error {
 	known := l.known[p.Topic]
 	switch {
 	case p.Err != nil:

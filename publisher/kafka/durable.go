@@ -37,13 +37,13 @@ func (t *brokerTopic) weakness() string {
 func (l *Log) checkDurable(topics []string) error {
 	for _, topic := range topics {
 		why := l.known[topic].weakness()
-		if why == "" || l.told[why] {
+		if why == "" || l.warned[why] {
 			continue
 		}
 		if l.cfg.RequireDurable {
 			return halt.New(halt.ErrNotDurable, fmt.Sprintf("topic %s has %s", topic, why), l.cfg.RepairDurable(topic)+", or start without --require-durable-topics")
 		}
-		l.told[why] = true
+		l.warned[why] = true
 		l.cfg.Log.Warn("when Kafka loses a broker, it may lose records that it has acknowledged: exactly-once delivery is not guaranteed", zap.String("finding", "topic-not-durable"), zap.String("topic", topic), zap.String("has", why), zap.String("repair", l.cfg.RepairDurable(topic)))
 	}
 	return nil

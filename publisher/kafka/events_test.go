@@ -131,7 +131,7 @@ func TestRefusedTopicIsAskedForAgain(t *testing.T) {
 	l.known["shop.outbox.orders"] = refused
 	publish(100)
 	committed(t, cfg.Brokers, "shop.outbox.refused", 1)
-	refused.asked = refused.asked.Add(-2 * refusedFor)
+	refused.asked = refused.asked.Add(-2 * retryRefusedAfter)
 	publish(200)
 	committed(t, cfg.Brokers, "shop.outbox.orders", 1)
 }

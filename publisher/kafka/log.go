@@ -38,14 +38,14 @@ type Log struct {
 	keyed         map[string]bool         // topics that have refused records without a key
 	rejected      map[string]*brokerTopic // topics of events that have refused their records
 	largest       sync.Map                // topic -> maximum bytes of a batch (int32), if less than configured
-	told          map[string]bool         // warnings about topics without durability that have been logged
+	warned        map[string]bool         // warnings about topics without durability that have been logged
 	checkedTopics bool                    // the topics of positions and transactions have been checked
 	inFlight      []*flight               // sent and not acknowledged yet, oldest first
 	spare         []*flight               // acknowledged: available for reuse
 }
 
 func newLog(cfg Config) *Log {
-	return &Log{cfg: cfg, topics: record.TopicsOf(cfg.Prefix), keyed: map[string]bool{}, rejected: map[string]*brokerTopic{}, told: map[string]bool{}}
+	return &Log{cfg: cfg, topics: record.TopicsOf(cfg.Prefix), keyed: map[string]bool{}, rejected: map[string]*brokerTopic{}, warned: map[string]bool{}}
 }
 
 // Find implements Neighbours.

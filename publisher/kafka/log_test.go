@@ -404,7 +404,7 @@ func TestTopicsThatExcludeEachOther(t *testing.T) {
 		{[]string{"a.b", "c", "a_b", "d"}, 2},
 		{make20(), createdAtOnce},
 	} {
-		if got := together(tt.topics); got != tt.want {
+		if got := creatableAtOnce(tt.topics); got != tt.want {
 			t.Errorf("%v: %d at once, want %d", tt.topics, got, tt.want)
 		}
 	}

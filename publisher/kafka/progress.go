@@ -37,7 +37,7 @@ func (l *Log) ensureProgressTopic(ctx context.Context, client *kgo.Client) error
 	}
 	config, err := configOf(ctx, client, topic)
 	if errors.Is(err, kerr.TopicAuthorizationFailed) {
-		return &Refusal{err, "grant DESCRIBE_CONFIGS on it: its records must never expire, which its configuration says"}
+		return &Refusal{err, "grant DESCRIBE_CONFIGS on it, to check that its records never expire"}
 	}
 	if err != nil {
 		return err
@@ -67,11 +67,11 @@ func configOf(ctx context.Context, client *kgo.Client, topic string) (config kad
 type Recorded struct {
 	*publisher.Position
 	At   time.Time     // of the record; zero: not known
-	Late time.Duration // the age that its last transaction had then; 0: the record before has it, too
+	Late time.Duration // age of its last transaction at that time; 0: the record before has the same last transaction
 }
 
-// Lag returns for how long Kafka has not had everything that the server had written, as far as the record shows; 0: Kafka has it. The server may have
-// been idle for a part of that time.
+// Lag estimates from the record for how long Kafka has lacked a part of what the server has written; 0: Kafka has everything. The server may have been
+// idle for a part of that time.
 func (r Recorded) Lag(server outbox.LSN, now time.Time) time.Duration {
 	switch {
 	case r.Position == nil:
@@ -148,7 +148,7 @@ type tailReader struct {
 	start, end int64 // first offset, high watermark
 }
 
-// readPositions returns the newest committed record with this key, and records with other keys: all of them if there is none with this key.
+// readPositions returns the newest committed record with this key, and those with other keys that it meets: all of them if this key has none.
 //
 // It reads up to the current high watermark rather than to the last stable offset: an open transaction of another slot can hide the newest record, so
 // it waits until that transaction ends, or ctx does. It starts near the end, where the record almost always is, and goes further back only if needed.
@@ -168,7 +168,7 @@ func readPositions(ctx context.Context, client *kgo.Client, topic, key string) (
 			return own, nil, fmt.Errorf("read %s from offset %d to %d: %w", topic, from, r.end, err)
 		}
 		if newest[key].value != nil || from == r.start {
-			return split(newest, key)
+			return parseLatest(newest, key)
 		}
 	}
 }
@@ -188,8 +188,8 @@ func (l latest) recorded(p *publisher.Position) Recorded {
 	return r
 }
 
-// split parses the records. A record of another slot that cannot be parsed is ignored.
-func split(newest map[string]latest, key string) (own Recorded, others map[string]publisher.Position, err error) {
+// parseLatest parses the records. A record of another slot that cannot be parsed is ignored.
+func parseLatest(newest map[string]latest, key string) (own Recorded, others map[string]publisher.Position, err error) {
 	others = map[string]publisher.Position{}
 	for k, l := range newest {
 		switch p, failed := publisher.ParsePosition(l.value); {

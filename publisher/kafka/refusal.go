@@ -20,25 +20,25 @@ type Refusal struct {
 func (r *Refusal) Error() string { return r.Err.Error() + "; " + r.Repair }
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// spoken is an error code with the broker's error message.
-type spoken struct {
+// codeWithMessage is an error code with the broker's error message.
+type codeWithMessage struct {
 	code error
 	text string
 }
 
-func (s *spoken) Error() string { return s.code.Error() + " (" + s.text + ")" }
-func (s *spoken) Unwrap() error { return s.code }
+func (s *codeWithMessage) Error() string { return s.code.Error() + " (" + s.text + ")" }
+func (s *codeWithMessage) Unwrap() error { return s.code }
 
-// inWords returns an error code with the broker's error message, if there is one.
-func inWords(code error, text string) error {
+// withMessage returns an error code with the broker's error message, if there is one.
+func withMessage(code error, text string) error {
 	if code == nil || text == "" {
 		return code
 	}
-	return &spoken{code, text}
+	return &codeWithMessage{code, text}
 }
 
-// answer says what an error code of Kafka means for the publisher and its operator.
-type answer struct {
+// reaction says what the publisher and its operator do about an error code of Kafka.
+type reaction struct {
 	fate   halt.Fate
 	repair string // "": no action is required
 }
@@ -51,9 +51,9 @@ const (
 	defect     = "this is a bug in pgtee or in the broker: look into the broker's log, and report it"
 )
 
-// answers are the error codes that a producer, a reader of the progress topic or an administrator of topics can get. Others (of consumer
+// reactions has the error codes that a producer, a reader of the progress topic or an administrator of topics can get. Others (of consumer
 // groups, controllers, elections) are logged and retried.
-var answers = map[*kerr.Error]answer{
+var reactions = map[*kerr.Error]reaction{
 	kerr.ProducerFenced:           {halt.StandBy, ""},
 	kerr.InvalidProducerEpoch:     {halt.StandBy, ""},
 	kerr.InvalidProducerIDMapping: {halt.StandBy, ""},
@@ -108,24 +108,24 @@ var answers = map[*kerr.Error]answer{
 	kerr.InvalidFetchSize:            {halt.Stop, defect},
 }
 
-// liesInTopic reports whether an error lasts for one topic while others can be used. The application chooses the topics of its events, so these
+// isTopicError reports whether an error lasts for one topic while others can be used. The application chooses the topics of its events, so these
 // errors must not stop the rest of the stream.
-func liesInTopic(err error) bool {
+func isTopicError(err error) bool {
 	return slices.ContainsFunc([]error{
 		kerr.InvalidTopicException, kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, // of creating it
 		kerr.InvalidRecord, kerr.UnsupportedForMessageFormat, kerr.UnsupportedCompressionType, // of its settings
 	}, func(code error) bool { return errors.Is(err, code) })
 }
 
-// answerTo returns the answer to the error code that err wraps; false if it wraps none.
-func answerTo(err error) (answer, bool) {
+// reactionTo returns the reaction to the error code that err wraps; false if it wraps none.
+func reactionTo(err error) (reaction, bool) {
 	var code *kerr.Error
 	if !errors.As(err, &code) {
-		return answer{}, false
+		return reaction{}, false
 	}
-	a, known := answers[code]
+	a, known := reactions[code]
 	if !known {
-		a = answer{fate: halt.Retry}
+		a = reaction{fate: halt.Retry}
 	}
 	return a, true
 }
@@ -139,7 +139,7 @@ func classify(err error) error {
 	if errors.As(err, &h) || errors.As(err, &r) || errors.As(err, &unusable) || errors.As(err, &small) {
 		return err
 	}
-	a, known := answerTo(err)
+	a, known := reactionTo(err)
 	switch {
 	case !known:
 		return err

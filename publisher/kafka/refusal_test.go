@@ -42,7 +42,7 @@ func TestAnswersSayWhatToDo(t *testing.T) {
 		{kerr.NotLeaderForPartition, halt.Retry, "NOT_LEADER"},
 		{kerr.GroupIDNotFound, halt.Retry, "GROUP_ID"},
 	} {
-		err := classify(fmt.Errorf("create topic t: %w", inWords(test.code, "no such name (broker's words)")))
+		err := classify(fmt.Errorf("create topic t: %w", withMessage(test.code, "no such name (broker's words)")))
 		if halt.FateOf(err) != test.fate || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "broker's words") || !errors.Is(err, test.code) && test.fate == halt.Retry {
 			t.Errorf("%s: fate %d, %v; want %d and a word about %q", test.code.Message, halt.FateOf(err), err, test.fate, test.want)
 		}
@@ -56,7 +56,7 @@ func TestEachAnswerIsSorted(t *testing.T) {
 		if !errors.As(kerr.ErrorForCode(code), &e) {
 			continue
 		}
-		a, known := answers[e]
+		a, known := reactions[e]
 		switch {
 		case known && a.fate == halt.Stop && a.repair == "":
 			t.Errorf("%s halts without a repair", e.Message)

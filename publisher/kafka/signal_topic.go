@@ -67,7 +67,7 @@ func (c Config) signalPlace(ctx context.Context, client *kgo.Client, recorded *s
 		return nil, err
 	}
 	if t.partitions > 1 {
-		return nil, halt.New(halt.ErrSignalTopic, fmt.Sprintf("%s has %d partitions, want 1: signals have an order", c.SignalTopic, t.partitions), "name another one in --signal-topic")
+		return nil, halt.New(halt.ErrSignalTopic, fmt.Sprintf("%s has %d partitions, want 1: signals must stay in order", c.SignalTopic, t.partitions), "name another one in --signal-topic")
 	}
 	if recorded != nil && recorded.Topic == c.SignalTopic {
 		return recorded, nil

@@ -31,7 +31,7 @@ func (l *Log) ensureTopics(ctx context.Context, b *record.Batch) error {
 	for i := range b.Len() {
 		topic := b.Topic(i)
 		if b.IsEverywhere(i) {
-			if err := l.recount(ctx, topic); err != nil {
+			if err := l.checkPartitions(ctx, topic); err != nil {
 				return err
 			}
 		}
@@ -45,10 +45,10 @@ func (l *Log) ensureTopics(ctx context.Context, b *record.Batch) error {
 		if err != nil {
 			return l.unusable(b.Topic(i), err)
 		}
-		last, small = b.Topic(i), small || l.takesLess(l.known[b.Topic(i)]) // refuse may have moved the event to another topic
+		last, small = b.Topic(i), small || l.acceptsLess(l.known[b.Topic(i)]) // refuse may have moved the event to another topic
 	}
 	if small {
-		return l.fit(b)
+		return l.checkRecordSizes(b)
 	}
 	return nil
 }
@@ -56,7 +56,7 @@ func (l *Log) ensureTopics(ctx context.Context, b *record.Batch) error {
 // unusable classifies why Kafka rejects a topic: if its name is the reason, the table can have another topic.
 func (l *Log) unusable(topic string, why error) error {
 	if l.cfg.Shape.TopicSettings(topic).Own != "" && (errors.Is(why, publisher.ErrOwnTopic) || errors.Is(why, kerr.InvalidTopicException)) {
-		return &publisher.UnusableTopic{Topic: topic, Why: why, Repair: answers[kerr.InvalidTopicException].repair}
+		return &publisher.UnusableTopic{Topic: topic, Why: why, Repair: reactions[kerr.InvalidTopicException].repair}
 	}
 	return why
 }
@@ -100,9 +100,9 @@ func (l *Log) unknownTopics(b *record.Batch) []string {
 // createdAtOnce is how many topics are created concurrently: each takes Kafka's controller a few milliseconds.
 const createdAtOnce = 16
 
-// together returns how many of the first topics may be created concurrently. If names differ only in dots and underscores, Kafka accepts only the
-// first one: which one that is must not depend on a race.
-func together(topics []string) int {
+// creatableAtOnce returns how many of the first topics may be created concurrently. Of names that differ only in dots and underscores, Kafka accepts
+// only the first one: which one that is must not depend on a race.
+func creatableAtOnce(topics []string) int {
 	var folded []string
 	for _, topic := range topics[:min(len(topics), createdAtOnce)] {
 		name := strings.ReplaceAll(topic, ".", "_")
@@ -139,9 +139,9 @@ func (l *Log) learn(ctx context.Context, topics []string) error {
 		return err
 	}
 	for _, topic := range missing {
-		l.bound(topic, l.known[topic])
+		l.storeBatchLimit(topic, l.known[topic])
 	}
-	l.describe(ctx, there...)
+	l.readTopicConfigs(ctx, there...)
 	for _, topic := range topics {
 		t := l.known[topic]
 		t.compacted, t.asked = t.compacted || l.keyed[topic], time.Now()
@@ -165,7 +165,7 @@ func (l *Log) withOwn(topics []string) []string {
 
 func (l *Log) createAll(ctx context.Context, topics []string) error {
 	for len(topics) > 0 {
-		some := topics[:together(topics)]
+		some := topics[:creatableAtOnce(topics)]
 		topics = topics[len(some):]
 		made := make([]*brokerTopic, len(some))
 		errs := make([]error, len(some))
@@ -175,7 +175,7 @@ func (l *Log) createAll(ctx context.Context, topics []string) error {
 		}
 		creating.Wait()
 		for i, topic := range some {
-			if errs[i] != nil && !liesInTopic(errs[i]) {
+			if errs[i] != nil && !isTopicError(errs[i]) {
 				return errs[i]
 			}
 			if l.known[topic] = made[i]; errs[i] != nil {
@@ -204,7 +204,7 @@ func ensureTopic(ctx context.Context, client *kgo.Client, topic string, partitio
 	}
 	found, err := findTopics(ctx, client, topic)
 	if err != nil || found[topic] == nil {
-		return nil, false, fmt.Errorf("create topic %s: %w", topic, inWords(refused, made.ErrMessage))
+		return nil, false, fmt.Errorf("create topic %s: %w", topic, withMessage(refused, made.ErrMessage))
 	}
 	return found[topic], false, nil
 }

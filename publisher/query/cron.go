@@ -11,7 +11,7 @@ import (
 // Cron is a schedule as in crontab(5): minute, hour, day of month, month, day of week.
 type Cron struct {
 	minutes, hours, days, months, weekdays uint64 // one bit per value
-	anyDay, anyWeekday                     bool   // the field is *
+	anyDay, anyWeekday                     bool   // the field starts with *
 }
 
 var errCron = errors.New("want five fields, minute hour day month weekday, such as 0 6 * * 1-5")

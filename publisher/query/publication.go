@@ -32,7 +32,7 @@ type publication struct {
 	seen    map[string]seen // with Config.Changes: the rows in the topic, by key
 	number  uint64          // number of the run
 
-	begun  time.Time // of the transaction, with the first row, when PostgreSQL has computed all of them; zero: there is none
+	begun  time.Time // when the transaction began: at the first row, which arrives once PostgreSQL has computed all; zero: there is none
 	mu     sync.Mutex
 	failed error // error of the first record that Kafka refused
 }
@@ -114,7 +114,7 @@ func (p *publication) run(ctx context.Context) (run Run, err error) {
 	p.number++
 	p.begun, p.failed = time.Time{}, nil
 	run = Run{ID: rand.Text()[:16], TopicID: p.topicID, Query: p.cfg.name()}
-	err = p.ask(ctx, &run)
+	err = p.publishRows(ctx, &run)
 	if err == nil && p.cfg.Changes {
 		err = p.bury(ctx, &run)
 	}
@@ -153,8 +153,8 @@ func (p *publication) abort(ctx context.Context) {
 	}
 }
 
-// ask runs the query and publishes its rows.
-func (p *publication) ask(ctx context.Context, run *Run) error {
+// publishRows runs the query and publishes its rows.
+func (p *publication) publishRows(ctx context.Context, run *Run) error {
 	config, err := pgconn.ParseConfig(p.cfg.ConnString)
 	if err != nil {
 		return Halt{"--postgres: " + err.Error(), "want postgres://user@host:5432/database"}

@@ -54,13 +54,13 @@ func (p *publication) ensureState(ctx context.Context, admin *kadm.Client) error
 	}
 	limit, err := p.retention(ctx, admin, name)
 	if err == nil && limit != "" {
-		return Halt{fmt.Sprintf("topic %s is not compacted (%s): it would forget rows", name, limit), compact(name) + ", or name another one with --state-topic"}
+		return Halt{fmt.Sprintf("topic %s is not compacted (%s), so its records expire", name, limit), compact(name) + ", or name another one with --state-topic"}
 	}
 	return err
 }
 
 // retention returns the setting by which a topic deletes even the latest record of a key, such as retention.ms=604800000; "" if it keeps them, or if
-// Kafka does not tell.
+// Kafka does not report its settings.
 func (p *publication) retention(ctx context.Context, admin *kadm.Client, topic string) (string, error) {
 	var resource kadm.ResourceConfig
 	resources, err := admin.DescribeTopicConfigs(ctx, topic)
@@ -70,7 +70,7 @@ func (p *publication) retention(ctx context.Context, admin *kadm.Client, topic s
 	}
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed): // the topics that pgtee creates are compacted
-		p.cfg.Log.Info("without DESCRIBE_CONFIGS nobody checks whether the topic is compacted", zap.String("topic", topic))
+		p.cfg.Log.Info("without DESCRIBE_CONFIGS it is not checked whether the topic is compacted", zap.String("topic", topic))
 		return "", nil
 	case err != nil:
 		return "", fmt.Errorf("topic %s: %w", topic, err)

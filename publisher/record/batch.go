@@ -278,14 +278,14 @@ type Authors interface {
 //	 "context":{"controller":"…"},
 //	 "via":"proxy"|"direct"|"snapshot","verified":true|false|null,"reason":"…"}
 //
-// Verified is true if the proxy and the server agree, and false for a note that is forged, borrowed or replayed. It is null if that cannot be
-// determined; only then there is a reason: "no note", "no key", "pooler", "user changed" (the server names another user than the proxy did) or
+// Verified is true if the proxy and the server agree, and false for a note that is forged, replayed or from another session. It is null if that cannot
+// be determined; only then there is a reason: "no note", "no key", "pooler", "user changed" (the server names another user than the proxy did) or
 // "unbound" (a message of an older proxy). Actor and context are present only if the client claims them in comments of its SQL. Session and
 // statement are null for a write that bypassed the proxy, and for a row of a snapshot. Statement alone is null if it is not known which
 // statement of the session wrote the row. Times are UTC; fingerprint and session id are 16 hexadecimal digits; client is address:port, null
 // for a Unix socket; rows is how many rows the statement wrote in this transaction, null in a giant, where only the audit record has it.
 func (b *Batch) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
-	b.begun(tx)
+	b.ensureBegun(tx)
 	if b.Authors == nil {
 		return AppendUnknownAuthor(dst, tx.Changes[i].Op)
 	}
@@ -294,7 +294,7 @@ func (b *Batch) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
 
 // AddTrace adds the trace context in the SQL of tx.Changes[i], if any, to the headers of the last record. It is the client's claim.
 func (b *Batch) AddTrace(tx *outbox.Transaction, i int) {
-	b.begun(tx)
+	b.ensureBegun(tx)
 	if b.Authors == nil {
 		return
 	}
@@ -308,8 +308,8 @@ func (b *Batch) AddTrace(tx *outbox.Transaction, i int) {
 	}
 }
 
-// begun calls Begin unless it has already been called for tx.
-func (b *Batch) begun(tx *outbox.Transaction) {
+// ensureBegun calls Begin unless it has already been called for tx.
+func (b *Batch) ensureBegun(tx *outbox.Transaction) {
 	if b.tx != tx {
 		b.Begin(tx)
 	}

@@ -8,11 +8,11 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// Cuts are the positions to which repairs have set the stream back, oldest first. The event ids have their number. Of what was published before a cut,
-// the database has lost the transactions that commit at or after it, or they are those of another database; their records stay in the topics.
+// Cuts are the positions to which repairs have set the stream back, oldest first. Event ids contain how many there were. Records that were published
+// before a cut stay in the topics, but if their transaction commits at or after the cut, the database has lost it, or it is that of another database.
 type Cuts []outbox.LSN
 
-// UnmarshalJSON also reads the mere number of cuts that an earlier build has written. Where they were is not known: nothing counts as lost.
+// UnmarshalJSON also reads a number, which an earlier build wrote: how many cuts there were. Their positions are not known, so nothing counts as lost.
 func (c *Cuts) UnmarshalJSON(text []byte) error {
 	var number uint16
 	if json.Unmarshal(text, &number) == nil && string(text) != "null" {

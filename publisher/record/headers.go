@@ -8,8 +8,8 @@ const (
 	// "begin", "end" and "audit".
 	//
 	// The timeline is taken from the server's history: a standby that is promoted gives the same id to transactions that it shares with its
-	// predecessor, and a different one to those that it committed at the same position instead. After a repair went back on one timeline ("1.1", then
-	// "1.2"), transactions committed there may be at a position that Kafka already knows.
+	// predecessor, and a different one to those that it commits at the same positions instead. If repairs have set the stream back, the timeline is
+	// followed by their number ("1.1", then "1.2"), since new transactions may commit at positions that are already in Kafka.
 	EventIDHeader = "pgtee-event-id"
 
 	// PartHeader names the header of records of a transaction that became visible in parts: the number of earlier Kafka transactions that hold

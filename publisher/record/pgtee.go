@@ -1,9 +1,8 @@
 package record
 
-// PgteeSchema describes the field "pgtee" of a record: the output of AppendPgtee, followed by the field "values", a map from columns whose value
-// their Connect type cannot represent, or whose text looks like the placeholder for an unchanged value ("after.price"), to the text that PostgreSQL
-// prints for it, null for NULL. The whole field may be null, so that
-// readers of records without it are not affected.
+// PgteeSchema describes the field "pgtee" of a record: the output of AppendPgtee, followed by the field "values". That maps a column
+// ("after.price") to the text that PostgreSQL prints, null for NULL, if the column's Connect type cannot represent the value, or if the text looks like
+// the placeholder for an unchanged value. The whole field "pgtee" may be null, so that readers of records without it are not affected.
 func PgteeSchema() *Schema { return pgteeSchema }
 
 var pgteeSchema = &Schema{

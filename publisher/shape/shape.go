@@ -15,7 +15,9 @@ type Shape struct {
 	config Config
 	known  map[string]Topic // settings of the topics of tables, by name
 	given  map[string]int   // by "schema.table": how often it was assigned another topic than that of the template
-	Tell   func(table, topic string, why error)
+
+	// Tell is called when a table is assigned a topic of its own; may be nil.
+	Tell func(table, topic string, why error)
 
 	version int // see Version
 }
@@ -174,7 +176,7 @@ func (t *Table) setKey(r *pgoutput.Relation, names []string) error {
 			return misfit("correct its key in the configuration", "key column %s is there twice", name)
 		case identity && !r.Columns[i].Key:
 			t.InsertOnly = misfit(fmt.Sprintf("run ALTER TABLE %s REPLICA IDENTITY FULL and choose another key until everything already in the WAL is published", quoteTable(r)),
-				"key column %s is not in the replica identity, so UPDATE and DELETE do not tell the old key", name)
+				"key column %s is not in the replica identity, so the WAL of UPDATE and DELETE lacks the old key", name)
 		}
 		t.Key = append(t.Key, i)
 	}

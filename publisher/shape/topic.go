@@ -20,8 +20,8 @@ import (
 // errReserved means that pgtee, Kafka or the application's events use the topic.
 var errReserved = errors.New("it has another use")
 
-// errOwnName means that the name of a table looks like that of a topic of its own.
-var errOwnName = errors.New("only the topics of tables whose name is unavailable end like that")
+// errOwnName means that the topic for the name of a table looks like one that OwnTopic returns.
+var errOwnName = errors.New("names with this ending are reserved for tables whose regular topic is unavailable")
 
 // errTopicName means that a name is invalid: see ValidTopic.
 var errTopicName = errors.New("Kafka accepts names of 1 to 249 characters, except . and ..")

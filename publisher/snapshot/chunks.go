@@ -37,7 +37,7 @@ func (c *Copier) Filter(chunk *HeldChunk) (*filter.Filter, error) {
 func (c *Copier) LastMark(chunk *HeldChunk) outbox.SnapshotMark {
 	work := c.Current()
 	switch {
-	case !c.closes(work, chunk):
+	case !c.isLastChunk(work, chunk):
 		return outbox.MarkTrue
 	case len(c.todo) == 0 && len(work.Working) == 1:
 		return outbox.MarkLast
@@ -85,8 +85,8 @@ func (c *Copier) Begun(work *Copy, table uint32) bool {
 	return w != nil && w.Last != nil
 }
 
-// closes reports whether a chunk is the last one of its table.
-func (c *Copier) closes(work *Copy, chunk *HeldChunk) bool {
+// isLastChunk reports whether a chunk is the last one of its table.
+func (c *Copier) isLastChunk(work *Copy, chunk *HeldChunk) bool {
 	w := work.of(chunk.Table)
 	return chunk.End && chunk.pass.keys == nil && (w == nil || len(w.Moved.Keys) == 0)
 }

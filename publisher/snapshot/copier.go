@@ -30,13 +30,13 @@ type Copier struct {
 
 	reader   TableReader // nil: nothing to copy
 	overlay  overlay
-	starting int             // task of the latest Begin
-	latest   *outbox.Visible // a snapshot older than those of all future passes; nil: Begin has not returned
-	task     int             // the last task number assigned
-	passes   []*tablePass    // in flight: from Read until the last chunk is published
-	stash    []outbox.Reading
-	held     []HeldChunk // chunks read but not published, in order of arrival
-	bytes    int         // size of held
+	starting int              // task of the latest Begin
+	latest   *outbox.Visible  // no newer than the snapshot of any future pass; nil: Begin has not returned
+	task     int              // the last task number assigned
+	passes   []*tablePass     // in flight: from Read until the last chunk is published
+	stash    []outbox.Reading // results that Wake has received
+	held     []HeldChunk      // chunks read but not published, in order of arrival
+	bytes    int              // size of held
 
 	listing    int                           // task of the current List; 0: none
 	describing int                           // task of the current Describe; 0: none
@@ -108,11 +108,11 @@ func (c *Copier) start() {
 		c.reader = c.cfg.Open()
 	}
 	c.overlay.reset()
-	c.latest, c.starting = nil, c.next()
+	c.latest, c.starting = nil, c.nextTask()
 	c.reader.Begin(c.starting)
 }
 
-func (c *Copier) next() int { c.task++; return c.task }
+func (c *Copier) nextTask() int { c.task++; return c.task }
 
 // Stop closes the reader and abandons everything in flight.
 func (c *Copier) Stop() {
@@ -149,7 +149,7 @@ func (c *Copier) Observe(ctx context.Context, tx *outbox.Transaction) error {
 			if err != nil {
 				return record.Unencoded(record.SourceName(change), err)
 			}
-			c.note(change, id)
+			c.noteMove(change, id)
 			if overtakes {
 				c.overlay.record(change, tx.XID, id)
 			}
@@ -197,7 +197,7 @@ func (c *Copier) Turn(upTo outbox.LSN) {
 	}
 	if c.tables == nil {
 		if c.listing == 0 {
-			c.listing = c.next()
+			c.listing = c.nextTask()
 			c.reader.List(c.listing)
 		}
 		return
@@ -210,24 +210,24 @@ func (c *Copier) Turn(upTo outbox.LSN) {
 	c.nudge(upTo)
 }
 
-// collect takes results that have arrived, as long as there is room for them.
+// collect handles results that have arrived, as long as there is room for their chunks.
 func (c *Copier) collect() {
-	for c.reader != nil && c.roomy() {
-		r, ok := c.arrival()
+	for c.reader != nil && c.hasRoom() {
+		r, ok := c.nextResult()
 		if !ok {
 			return
 		}
-		c.take(&r)
+		c.handle(&r)
 	}
 }
 
-// roomy reports whether there is room for more chunks. It leaves room for those being read: two per reader, of the size of the last one.
-func (c *Copier) roomy() bool {
+// hasRoom reports whether there is room for more chunks. It leaves room for those being read: two per reader, of the size of the last one.
+func (c *Copier) hasRoom() bool {
 	n := len(c.held)
 	return n == 0 || c.bytes+2*c.cfg.Readers*c.held[n-1].Bytes() < c.cfg.MaxHeldBytes
 }
 
-func (c *Copier) arrival() (r outbox.Reading, ok bool) {
+func (c *Copier) nextResult() (r outbox.Reading, ok bool) {
 	if len(c.stash) > 0 {
 		r, c.stash = c.stash[0], c.stash[1:]
 		return r, true
@@ -242,7 +242,7 @@ func (c *Copier) arrival() (r outbox.Reading, ok bool) {
 
 // Wake calls arrived as soon as a result arrives. Between this call and the return of done, use the Copier for nothing else.
 func (c *Copier) Wake(ctx context.Context, arrived func()) (done func()) {
-	if c.reader == nil || !c.roomy() {
+	if c.reader == nil || !c.hasRoom() {
 		return func() {}
 	}
 	results, ended := c.reader.Results(), make(chan struct{})
@@ -258,7 +258,7 @@ func (c *Copier) Wake(ctx context.Context, arrived func()) (done func()) {
 	return func() { <-ended }
 }
 
-func (c *Copier) take(r *outbox.Reading) {
+func (c *Copier) handle(r *outbox.Reading) {
 	p := c.pass(r.Task)
 	switch {
 	case r.Err != nil:
@@ -314,7 +314,7 @@ func (c *Copier) failed(p *tablePass, r *outbox.Reading) {
 		return
 	}
 	if p != nil && errors.Is(r.Err, outbox.ErrTableGone) {
-		c.gone(p.table)
+		c.removeDropped(p.table)
 		return
 	}
 	if p != nil && errors.Is(r.Err, outbox.ErrOtherKey) {
@@ -347,12 +347,12 @@ func (c *Copier) nudge(upTo outbox.LSN) {
 		return
 	}
 	c.nudged = now
-	c.reader.Nudge(c.next())
+	c.reader.Nudge(c.nextTask())
 }
 
 // Ready returns the next chunk that may be published when the stream has reached upTo; nil for none.
 func (c *Copier) Ready(upTo outbox.LSN) *HeldChunk {
-	if c.Current() == nil || len(c.held) == 0 || c.held[0].At > upTo || !c.allowed() {
+	if c.Current() == nil || len(c.held) == 0 || c.held[0].At > upTo || !c.withinRate() {
 		return nil
 	}
 	return &c.held[0]
@@ -375,8 +375,8 @@ func (c *Copier) UntilDue(upTo outbox.LSN, longest time.Duration) time.Duration 
 	return min(longest, time.Second)
 }
 
-// allowed implements the rate limit: it permits a chunk while the budget is not overdrawn.
-func (c *Copier) allowed() bool {
+// withinRate implements the rate limit: it permits a chunk while the budget is not overdrawn.
+func (c *Copier) withinRate() bool {
 	rate := float64(c.cfg.RowsPerSecond)
 	if rate == 0 {
 		return true
@@ -396,7 +396,7 @@ func (c *Copier) Published(chunk *HeldChunk) {
 	work.RowsDone += int64(chunk.Len())
 	c.rowsOut += chunk.Len()
 	if w := work.of(chunk.Table); w != nil {
-		c.settle(w, chunk)
+		c.removeRead(w, chunk)
 		if chunk.pass.keys == nil {
 			w.advance(chunk.Chunk)
 		}

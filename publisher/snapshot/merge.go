@@ -14,7 +14,7 @@ import (
 // relation is the result of judge: if it is newer than the latest one in the stream and has another key, the chunk sees every recorded change.
 func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use func(i int, row pgoutput.Tuple) error) error {
 	t := o.tables[chunk.Relation.OID]
-	if t == nil || len(t.rows) == 0 || !t.tellsApart(relation) {
+	if t == nil || len(t.rows) == 0 || !t.hasSameIdentity(relation) {
 		for i := range chunk.Len() {
 			if err := use(i, chunk.Row(i)); err != nil {
 				return err
@@ -26,7 +26,7 @@ func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use fu
 		row := chunk.Row(i)
 		key, _ := o.identityOf(t, row, false)
 		if touched, found := t.rows[key]; found && !chunk.Visible.Sees(touched.xid) {
-			if touched.lacking == nil || touched.elsewhere(&chunk.Visible) {
+			if touched.lacking == nil || touched.underOtherKey(&chunk.Visible) {
 				continue
 			}
 			row = filled(touched.lacking, row)
@@ -38,11 +38,13 @@ func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use fu
 	return nil
 }
 
-// elsewhere reports whether the row has another key in the state that a snapshot sees.
-func (row *overtaken) elsewhere(v *outbox.Visible) bool { return row.mover != 0 && !v.Sees(row.mover) }
+// underOtherKey reports whether the row has another key in the state that a snapshot sees.
+func (row *overtaken) underOtherKey(v *outbox.Visible) bool {
+	return row.mover != 0 && !v.Sees(row.mover)
+}
 
-// tellsApart reports whether the rows of a relation have the table's identity columns at the same places.
-func (t *overtakenTable) tellsApart(relation *pgoutput.Relation) bool {
+// hasSameIdentity reports whether the rows of a relation have the table's identity columns at the same places.
+func (t *overtakenTable) hasSameIdentity(relation *pgoutput.Relation) bool {
 	for _, i := range t.Columns {
 		if i >= len(relation.Columns) || relation.Columns[i].Name != t.relation.Columns[i].Name {
 			return false

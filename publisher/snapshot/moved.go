@@ -54,7 +54,7 @@ func (m *MovedRows) remove(key [][]byte) bool {
 	return found
 }
 
-// sound reports whether each key has a value for each column, since a progress record may be damaged.
+// sound reports whether the keys are sorted and have a value for each column, since a progress record may be damaged.
 func (m *MovedRows) sound() bool {
 	return !slices.ContainsFunc(m.Keys, func(key [][]byte) bool { return len(key) != len(m.By) }) && slices.IsSortedFunc(m.Keys, compareKeys)
 }
@@ -67,7 +67,7 @@ func (m *MovedRows) resume() {
 	}
 }
 
-// keyOf returns copies of the values of some columns, ascending, in a row. Values that the row lacks are taken from the old row, unless that is nil.
+// keyOf returns copies of a row's values in these columns, which ascend. Values that the row lacks are taken from the old row, unless that is nil.
 func keyOf(columns []int, row, old pgoutput.Tuple) (key [][]byte) {
 	before := old.Columns()
 	i := 0
@@ -100,31 +100,31 @@ func placesOf(relation *pgoutput.Relation, names []string) (columns []int) {
 	return columns
 }
 
-// note adds the row that a change moves to the list of every copy that has begun its table.
-func (c *Copier) note(change *outbox.Change, id record.Identity) {
+// noteMove adds a row whose key changes to the list of every copy that has begun the row's table.
+func (c *Copier) noteMove(change *outbox.Change, id record.Identity) {
 	for i := range c.state.Copies {
 		working := c.state.Copies[i].Working
 		for j := range working {
 			w := &working[j]
-			if w.Root != change.Relation.OID || !c.within(w) {
+			if w.Root != change.Relation.OID || !c.hasBegun(w) {
 				continue
 			}
-			if !w.note(change, id) || c.movedBytes() > c.cfg.MaxMovedBytes {
+			if !w.noteMove(change, id) || c.movedBytes() > c.cfg.MaxMovedBytes {
 				c.restart(w)
 			}
 		}
 	}
 }
 
-// within reports whether any part of a table has been read, or is being read.
-func (c *Copier) within(w *TableCopy) bool {
+// hasBegun reports whether any part of a table has been read, or is being read.
+func (c *Copier) hasBegun(w *TableCopy) bool {
 	return w.Last != nil || w.Read || slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.stale })
 }
 
-// note returns false if the identity columns of the table have changed.
+// noteMove returns false if the identity columns of the table have changed.
 //
-// Once the table has been read to its end, a row that is not in the list has all of its values in the topic, under whatever key.
-func (w *TableCopy) note(c *outbox.Change, id record.Identity) bool {
+// Once the table has been read to its end, only rows in the list are noted: all values of any other row are in the topic, under whatever key.
+func (w *TableCopy) noteMove(c *outbox.Change, id record.Identity) bool {
 	if c.Op == outbox.Truncate {
 		w.Moved = MovedRows{}
 		return true
@@ -177,7 +177,7 @@ func (c *Copier) movedBytes() (n int) {
 
 // restart copies a table again from its start, with passes that see everything that the stream has delivered so far.
 func (c *Copier) restart(w *TableCopy) {
-	c.Log.Warn("too many rows of a table have changed their keys while it was copied, or others are its keys now; it is copied again from its start",
+	c.Log.Warn("too many rows of a table have changed their keys while it was copied, or its key columns have changed; it is copied again from its start",
 		zap.String("finding", "snapshot-slow"), zap.Uint32("table", w.OID), zap.Int("rows", len(w.Moved.Keys)))
 	*w = TableCopy{OID: w.OID, Root: w.Root, Name: w.Name}
 	c.dirty = true
@@ -197,9 +197,9 @@ func (c *Copier) restartTable(table uint32) {
 // maxKeys bounds the number of rows read by key in one pass.
 const maxKeys = 256
 
-// wanted returns the rows that must be read by key now, if any: at the end of the table, or when the list is long. Rows beyond the current reading
+// spanByKeys returns the rows that must be read by key now, if any: at the end of the table, or when the list is long. Rows beyond the current reading
 // position are excluded, since reading the rest of the table will find them.
-func (c *Copier) wanted(w *TableCopy) (span outbox.Span, ok bool) {
+func (c *Copier) spanByKeys(w *TableCopy) (span outbox.Span, ok bool) {
 	asked := slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && p.keys != nil && !p.stale })
 	upTo := c.reached[w.OID]
 	if asked || len(w.Moved.Keys) == 0 || !w.Read && (upTo == nil || c.movedBytes() < c.cfg.LongMovedBytes) {
@@ -208,24 +208,24 @@ func (c *Copier) wanted(w *TableCopy) (span outbox.Span, ok bool) {
 	return outbox.Span{Table: w.OID, By: w.Moved.By, Keys: slices.Clone(w.Moved.Keys[:min(len(w.Moved.Keys), maxKeys)]), UpTo: upTo}, true
 }
 
-// settle removes from the list the rows that a chunk contains. At the end of a pass by keys it also removes those that no longer exist or will be
-// read later. A row that the chunk sees under another key is neither.
-func (c *Copier) settle(w *TableCopy, chunk *HeldChunk) {
+// removeRead removes from the list the rows that a chunk contains. At the end of a pass by keys it also removes those that no longer exist or will be
+// read later. It keeps a row that the chunk sees under another key.
+func (c *Copier) removeRead(w *TableCopy, chunk *HeldChunk) {
 	if len(w.Moved.Keys) == 0 {
 		return
 	}
-	strike := func(key [][]byte) {
-		if !c.overlay.elsewhere(chunk.Chunk, key) {
+	remove := func(key [][]byte) {
+		if !c.overlay.underOtherKey(chunk.Chunk, key) {
 			w.Moved.remove(key)
 		}
 	}
 	columns := placesOf(chunk.Relation, w.Moved.By)
 	for i := range chunk.Len() {
-		strike(keyOf(columns, chunk.Row(i), nil))
+		remove(keyOf(columns, chunk.Row(i), nil))
 	}
 	if chunk.End {
 		for _, key := range chunk.pass.keys {
-			strike(key)
+			remove(key)
 		}
 	}
 }
@@ -236,8 +236,8 @@ func (c *Copier) listed(chunk *HeldChunk, row pgoutput.Tuple) bool {
 	return w != nil && w.Moved.has(keyOf(placesOf(chunk.Relation, w.Moved.By), row, nil))
 }
 
-// elsewhere reports whether the row that has this key now, and lacks values, has another key in the state that the chunk sees.
-func (o *overlay) elsewhere(chunk *outbox.Chunk, key [][]byte) bool {
+// underOtherKey reports whether the row that has this key now, and lacks values, has another key in the state that the chunk sees.
+func (o *overlay) underOtherKey(chunk *outbox.Chunk, key [][]byte) bool {
 	t := o.tables[chunk.Relation.OID]
 	if t == nil {
 		return false
@@ -247,5 +247,5 @@ func (o *overlay) elsewhere(chunk *outbox.Chunk, key [][]byte) bool {
 		o.key = appendIdentity(o.key, pgoutput.Text, value)
 	}
 	row := t.rows[shortened(o.key)]
-	return row.elsewhere(&chunk.Visible)
+	return row.underOtherKey(&chunk.Visible)
 }

@@ -48,13 +48,13 @@ func (c *Copier) dispatch(work *Copy, upTo outbox.LSN) {
 		c.why = "waiting for the stream to catch up"
 		return
 	}
-	for c.roomy() && c.reading() < c.cfg.Readers {
-		span, ok := c.choose(work)
+	for c.hasRoom() && c.reading() < c.cfg.Readers {
+		span, ok := c.nextSpan(work)
 		if !ok {
 			return
 		}
 		t := c.tables[span.Table]
-		p := &tablePass{task: c.next(), table: t.OID, visible: c.latest, keys: span.Keys}
+		p := &tablePass{task: c.nextTask(), table: t.OID, visible: c.latest, keys: span.Keys}
 		c.passes = append(c.passes, p)
 		span.Task, span.Root, span.Rows = p.task, t.Root, c.rows
 		if condition := work.condition(work.nameOf(&t)); condition != nil {
@@ -75,14 +75,14 @@ func (c *Copier) reading() int {
 	return n
 }
 
-// choose returns what to read next: the rest of a table that has begun, or else the next table.
-func (c *Copier) choose(work *Copy) (span outbox.Span, ok bool) {
+// nextSpan returns what to read next: the rest of a table that has begun, or else the next table.
+func (c *Copier) nextSpan(work *Copy) (span outbox.Span, ok bool) {
 	for i := range work.Working {
 		w := &work.Working[i]
 		if slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.read && !p.stale }) || c.Now().Before(c.refused[w.OID].retryAt) {
 			continue
 		}
-		if span, ok = c.wanted(w); ok {
+		if span, ok = c.spanByKeys(w); ok {
 			return span, true
 		}
 		if after, open := c.reached[w.OID]; open {
@@ -100,7 +100,8 @@ func (c *Copier) choose(work *Copy) (span outbox.Span, ok bool) {
 	return c.rangeOf(&work.Working[len(work.Working)-1], nil)
 }
 
-// rangeOf returns the span of a table's rows after a key. Without a key, if too many rows have moved, it waits until all passes see their new keys.
+// rangeOf returns the span of a table's rows after a key, nil for all rows. If too many rows have moved before the first pass of the table, it returns
+// false and restarts the recording, so that later passes see the new keys.
 func (c *Copier) rangeOf(w *TableCopy, after [][]byte) (span outbox.Span, ok bool) {
 	if after == nil && !c.noteOvertaken(w) {
 		c.abandon()

@@ -12,8 +12,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// Begin requests the copy that the mode demands. recorded reports whether Kafka has a position: then all rows have been published, or are being
-// copied. needed reports that changes were lost.
+// Begin requests the copy that the mode requires. recorded: Kafka has a position, so no initial copy is needed. needed: changes were lost.
 func (c *Copier) Begin(recorded, needed bool) {
 	s := c.cfg
 	switch {
@@ -21,14 +20,14 @@ func (c *Copier) Begin(recorded, needed bool) {
 	case needed:
 		c.request(Copy{ID: "needed-" + c.Now().UTC().Format("20060102T150405"), Tables: s.Tables, Initial: true, Again: true})
 	case s.Mode == Only:
-		c.only(recorded)
-	case s.Mode != Only && !recorded:
+		c.requestOnly(recorded)
+	case !recorded:
 		c.request(Copy{ID: "initial", Tables: s.Tables, Initial: true})
 	}
 }
 
-// only requests the copy of mode Only, or resumes an interrupted one.
-func (c *Copier) only(recorded bool) {
+// requestOnly requests the copy of mode Only, or resumes an interrupted one.
+func (c *Copier) requestOnly(recorded bool) {
 	if c.Knows(c.cfg.run) {
 		return
 	}
@@ -50,8 +49,8 @@ func (c *Copier) ended(id string) bool {
 	return slices.ContainsFunc(c.state.Finished, func(f FinishedCopy) bool { return f.ID == id })
 }
 
-// Taken returns how the copy of mode Only ended; nil if it has not ended, or in another mode.
-func (c *Copier) Taken() error {
+// OnlyResult returns how the copy of mode Only ended; nil if it has not ended, or in another mode.
+func (c *Copier) OnlyResult() error {
 	if c.cfg.Mode != Only || !c.ended(c.cfg.run) {
 		return nil
 	}
@@ -87,13 +86,12 @@ func (c *Copier) Current() *Copy {
 func (c *Copier) plan(listed []outbox.ListedTable) {
 	work := c.Current()
 	c.tables, c.reached = map[uint32]outbox.ListedTable{}, map[uint32][][]byte{}
-	first, estimate := work.Until == 0, int64(0)
+	first := work.Until == 0
 	for _, t := range listed {
 		if !c.publishes(work, &t) || !work.wants(&t) || !first && t.OID > work.Until {
 			continue
 		}
 		c.tables[t.OID] = t
-		estimate += max(t.Rows, 0)
 		if t.OID > work.After {
 			c.todo = append(c.todo, t)
 		}
@@ -103,20 +101,8 @@ func (c *Copier) plan(listed []outbox.ListedTable) {
 			c.reached[w.OID] = w.Last
 		}
 	}
-	if first {
-		if work.Unmatched = c.unmatched(work, listed); len(work.Unmatched) > 0 {
-			if len(c.todo) == 0 {
-				c.end(work.ID, noTable(work.Unmatched))
-				return
-			}
-			c.Log.Warn("a snapshot was requested of tables that are not published: are their names correct?", zap.String("finding", "snapshot-unmatched"), zap.String("id", work.ID), zap.Strings("tables", work.Unmatched))
-		}
-		work.TablesTotal, work.RowsEstimated, work.Until = len(c.todo), estimate, 1
-		if len(c.todo) > 0 {
-			work.Until = c.todo[len(c.todo)-1].OID
-		}
-		c.dirty = true
-		c.Log.Info("snapshot begins", zap.String("id", work.ID), zap.Int("tables", work.TablesTotal), zap.Int64("estimated rows", estimate))
+	if first && !c.startCopy(work, listed) {
+		return
 	}
 	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { // dropped, or no longer published
 		_, there := c.tables[w.OID]
@@ -126,8 +112,27 @@ func (c *Copier) plan(listed []outbox.ListedTable) {
 	c.finish(work)
 }
 
-// publishes reports whether a copy may include a table at all. An event is never repeated: its table is in a copy only if nothing has been published
-// before.
+// startCopy records what a copy will read. If there is nothing to read, it ends the copy and returns false.
+func (c *Copier) startCopy(work *Copy, listed []outbox.ListedTable) bool {
+	if work.Unmatched = c.unmatched(work, listed); len(work.Unmatched) > 0 {
+		if len(c.todo) == 0 {
+			c.end(work.ID, noTable(work.Unmatched))
+			return false
+		}
+		c.Log.Warn("a snapshot was requested of tables that are not published: are their names correct?", zap.String("finding", "snapshot-unmatched"), zap.String("id", work.ID), zap.Strings("tables", work.Unmatched))
+	}
+	work.TablesTotal, work.RowsEstimated, work.Until = len(c.todo), 0, 1
+	for _, t := range c.todo {
+		work.RowsEstimated += max(t.Rows, 0)
+		work.Until = t.OID
+	}
+	c.dirty = true
+	c.Log.Info("snapshot begins", zap.String("id", work.ID), zap.Int("tables", work.TablesTotal), zap.Int64("estimated rows", work.RowsEstimated))
+	return true
+}
+
+// publishes reports whether a copy may include a table. Copies that publish tables again leave out event tables, because an event must not be
+// repeated.
 func (c *Copier) publishes(work *Copy, t *outbox.ListedTable) bool {
 	repeats := work.Resync || work.Again
 	return c.Shape.Includes(t.Schema, t.Name) && !(repeats && shape.MatchesAny(c.EventTables, t.Schema+"."+t.Name))
@@ -177,8 +182,8 @@ func (r *Copy) condition(table string) (c filter.Condition) {
 	return c
 }
 
-// gone removes a table that was dropped.
-func (c *Copier) gone(table uint32) {
+// removeDropped removes a table that was dropped.
+func (c *Copier) removeDropped(table uint32) {
 	work := c.Current()
 	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { return w.OID == table })
 	delete(c.reached, table)

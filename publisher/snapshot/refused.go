@@ -16,7 +16,7 @@ type refusal struct {
 
 const (
 	refusedPause    = 5 * time.Second
-	maxToldRefusals = 4
+	maxListedTables = 4
 	maxRefused      = 64 // tables that wait; beyond this number no further tables are begun
 )
 
@@ -47,7 +47,7 @@ func (c *Copier) refusals() string {
 		all = append(all, r.why)
 	}
 	slices.Sort(all)
-	return strings.Join(all[:min(len(all), maxToldRefusals)], "; ")
+	return strings.Join(all[:min(len(all), maxListedTables)], "; ")
 }
 
 // waiting records what the current copy waits for.

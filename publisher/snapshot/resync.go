@@ -7,8 +7,8 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// joinResync adds tables to a resync that has not started yet, so that many of them take no more room in the progress record than the names of
-// their tables. If even the names take too much, the resync is of every table.
+// joinResync adds tables to a resync that has not started yet, instead of requesting another one: the progress record then only needs room for their
+// names. If even the names take too much, the resync is of every table.
 func (c *Copier) joinResync(tables []string) bool {
 	for i := range c.state.Copies {
 		copy := &c.state.Copies[i]
@@ -40,6 +40,6 @@ func (c *Copier) describe(work *Copy) {
 		roots = append(roots, t.Root)
 	}
 	slices.Sort(roots)
-	c.describing = c.next()
+	c.describing = c.nextTask()
 	c.reader.Describe(c.describing, slices.Compact(roots))
 }

@@ -38,8 +38,8 @@ func (c *Copier) Obey(s *outbox.SignalRecord) (why string) {
 	return fmt.Sprintf("no snapshot %q is under way", s.Snapshot)
 }
 
-// concerns reports whether a signal is about a copy. Only with its id a resync can be stopped: the rest of a topic that it has emptied would be
-// missing.
+// concerns reports whether a signal is about a copy. A signal without an id does not stop a resync, since the topics that the resync has emptied would
+// stay incomplete.
 func concerns(s *outbox.SignalRecord, copy *Copy) bool {
 	if s.Snapshot == "" {
 		return !(copy.Resync && s.Type == outbox.StopSnapshot)
@@ -50,7 +50,7 @@ func concerns(s *outbox.SignalRecord, copy *Copy) bool {
 func (c *Copier) execute(s *outbox.SignalRecord) (why string) {
 	copy := Copy{ID: s.ID, Tables: s.Tables, Conditions: s.Conditions, Resync: s.Type == outbox.Resync, Again: true}
 	if s.Missed() {
-		c.makeUp(copy)
+		c.requestMissed(copy)
 		return ""
 	}
 	for _, condition := range s.Conditions {
@@ -60,9 +60,9 @@ func (c *Copier) execute(s *outbox.SignalRecord) (why string) {
 	}
 	switch {
 	case copy.Resync && len(copy.Conditions) > 0:
-		return "a resync empties the topic, so it is of all rows: leave out additional-conditions, or request a snapshot (execute-snapshot)"
+		return "a resync empties the topic, so it must include all rows: leave out additional-conditions, or request a snapshot (execute-snapshot)"
 	case c.pendingBytes(copy) > MaxPendingBytes:
-		return fmt.Sprintf("with it the snapshots that are asked for take more than %d bytes in the progress record: use patterns of tables, or wait for those before it", MaxPendingBytes)
+		return fmt.Sprintf("the requested snapshots would take more than %d bytes in the progress record: use patterns of tables, or wait until earlier ones are finished", MaxPendingBytes)
 	case slices.ContainsFunc(c.state.Copies, func(other Copy) bool { return other.ID == copy.ID }):
 		return "a snapshot of this id is under way"
 	}
@@ -70,9 +70,9 @@ func (c *Copier) execute(s *outbox.SignalRecord) (why string) {
 	return ""
 }
 
-// makeUp requests the resync of tables of which changes are missing. Nobody requests it again, so it is never refused: if the names of the tables take
-// too much room, it is of every table.
-func (c *Copier) makeUp(copy Copy) {
+// requestMissed requests the resync of tables with missing changes. Nobody would request it again, so it is never refused: if the names of the tables
+// take too much room, it is of every table.
+func (c *Copier) requestMissed(copy Copy) {
 	if c.joinResync(copy.Tables) {
 		return
 	}

@@ -101,7 +101,7 @@ func (f *files) peek() (event, bool) {
 			f.ended = true
 		case err != nil:
 			f.err = err
-		case record.Offset >= at(f.applied, record):
+		case record.Offset >= firstNew(f.applied, record):
 			f.err = f.place(record)
 		}
 	}
@@ -138,8 +138,8 @@ func (f *files) take() {
 	f.next, f.ready = event{}, false
 }
 
-// at returns the offset from which on records of the partition are new.
-func at(offsets map[string][]int64, record *kgo.Record) int64 {
+// firstNew returns the offset from which on records of the partition have not been applied.
+func firstNew(offsets map[string][]int64, record *kgo.Record) int64 {
 	if list := offsets[record.Topic]; int(record.Partition) < len(list) {
 		return list[record.Partition]
 	}

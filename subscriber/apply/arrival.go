@@ -26,7 +26,7 @@ func (a *assembler) arrived() error {
 	}
 	for id, table := range a.copies {
 		if _, ended := a.mark.copyEnd(id); !ended {
-			return within(id, table)
+			return insideCopy(id, table)
 		}
 	}
 	return nil
@@ -39,8 +39,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// within is the error for a cut before the end of a copy. table, if known, is a table of which the copy has rows.
-func within(id, table string) error {
+// insideCopy is the error for a cut before the end of a copy. table, if known, is a table of which the copy has rows.
+func insideCopy(id, table string) error {
 	if table != "" {
 		table = ", such as those of " + table + ","
 	}
@@ -50,8 +50,8 @@ func within(id, table string) error {
 // initialCopy is the id of the copy with which the topics of a publisher begin, if it was started with --snapshot initial.
 const initialCopy = "initial"
 
-// begins says that the topics are applied from their beginning: the rows of an initial copy belong to every moment.
-func (p *progress) begins(copies map[string]string) {
+// addInitialCopy adds the initial copy to copies, for topics that are applied from their beginning: its rows belong to every moment.
+func (p *progress) addInitialCopy(copies map[string]string) {
 	if _, known := copies[initialCopy]; !known && (p.hasCopy(initialCopy) || len(p.Snapshots.Finished) >= maxFinished) {
 		copies[initialCopy] = ""
 	}
@@ -64,8 +64,8 @@ func (a *assembler) copied(id []byte, t *table) {
 	}
 }
 
-// passOver looks for rows after the cut that belong to copies with rows before it. It takes records, but does not apply them.
-func (a *assembler) passOver(ctx context.Context) (done bool, err error) {
+// checkCopies returns an error if rows after the cut belong to a copy with rows before it. It reads these records, but does not apply them.
+func (a *assembler) checkCopies(ctx context.Context) (done bool, err error) {
 	if a.until != a.cfg.Until || len(a.copies) == 0 {
 		return true, nil
 	}
@@ -73,7 +73,7 @@ func (a *assembler) passOver(ctx context.Context) (done bool, err error) {
 	for _, id := range slices.Sorted(maps.Keys(a.copies)) {
 		end, ended := a.mark.copyEnd(id)
 		if !ended {
-			return false, within(id, a.copies[id])
+			return false, insideCopy(id, a.copies[id])
 		}
 		last = later(last, end)
 	}
@@ -96,7 +96,7 @@ func (a *assembler) passOver(ctx context.Context) (done bool, err error) {
 				return false, unreadable(e, err)
 			}
 			if a.name = a.envelope.name(a.name[:0]); a.cfg.includes(string(a.name)) {
-				return false, within(string(e.snapshot), string(a.name))
+				return false, insideCopy(string(e.snapshot), string(a.name))
 			}
 		}
 		a.source.take()
@@ -104,7 +104,7 @@ func (a *assembler) passOver(ctx context.Context) (done bool, err error) {
 }
 
 const (
-	copySlack   = 10 * time.Minute // how much later than its end was recorded a row of a copy may have been written
+	copySlack   = 10 * time.Minute // how long after the recorded end of a copy its records may be timestamped
 	maxFinished = 8                // copies that the publisher remembers
 )
 

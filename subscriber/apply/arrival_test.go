@@ -63,7 +63,7 @@ func TestPassOver(t *testing.T) {
 		u := &Until{LSN: 100}
 		a := assembler{cfg: &Config{Until: u, ExcludeTables: []string{"left"}}, until: u, mark: &progress{inexact: c.inexact}, source: &eventList{events: c.behind}, copies: map[string]string{"x": "public.t"}}
 		a.mark.Snapshots.Finished, a.mark.Snapshots.Copies = c.finished, c.running
-		done, err := a.passOver(t.Context())
+		done, err := a.checkCopies(t.Context())
 		if isHalt(err) != c.withinOne || done == c.withinOne {
 			t.Errorf("%s: %v, %v", name, done, err)
 		}
@@ -71,7 +71,7 @@ func TestPassOver(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		a.until = &Until{Before: 50} // a transaction before the cut halts
-		if done, err := a.passOver(t.Context()); !done || err != nil {
+		if done, err := a.checkCopies(t.Context()); !done || err != nil {
 			t.Errorf("%s, before that: %v, %v", name, done, err)
 		}
 	}
@@ -91,7 +91,7 @@ func TestTheTopicsBeginWithACopy(t *testing.T) {
 	} {
 		p, copies := &progress{}, map[string]string{}
 		p.Snapshots.Finished, p.Snapshots.Copies = c.finished, c.running
-		p.begins(copies)
+		p.addInitialCopy(copies)
 		if _, got := copies[initialCopy]; got != c.want {
 			t.Errorf("%s: %v", name, copies)
 		}

@@ -69,7 +69,7 @@ type load struct {
 	Emptied LSN    `json:"emptied,omitzero"` // place of the records with which a resync empties the table; the id alone may have been used before
 }
 
-// UnmarshalJSON also reads the mere id that an earlier build has written.
+// UnmarshalJSON also reads a bare id, which an earlier build wrote.
 func (l *load) UnmarshalJSON(text []byte) error {
 	if len(text) > 0 && text[0] == '"' {
 		return json.Unmarshal(text, &l.ID)
@@ -242,7 +242,7 @@ func (a *assembler) add(ctx context.Context, e event) error {
 		return err
 	}
 	switch resync := headerOf(e.record, headerResync); {
-	case resync != nil: // of the records that empty a table, the id names the partition, too
+	case resync != nil: // e.snapshot would not do: the event id of a record that empties a table may end in the partition's number
 		a.copied(resync, t)
 	case e.snapshot != nil:
 		a.copied(e.snapshot, t)
@@ -299,7 +299,7 @@ func (a *assembler) table(ctx context.Context) (*table, error) {
 	return t, nil
 }
 
-// forget makes all tables be looked up again.
+// forget discards all tables, so that they are looked up again.
 func (a *assembler) forget() {
 	clear(a.tables)
 	clear(a.absent)

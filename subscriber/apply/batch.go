@@ -177,7 +177,7 @@ func (t *tableBatch) put(b *batch, op byte, key span, row []value) bool {
 			switch {
 			case op == 'u' && t.table.complete(row):
 				f = upserted
-			case op == 'u' && t.table.fixed(t.keys): // whether an UPDATE finds the row says nothing
+			case op == 'u' && t.table.fixed(t.keys): // the UPDATE does not find every existing row: see updateSQL
 				return false
 			}
 		}

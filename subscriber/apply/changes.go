@@ -92,8 +92,7 @@ func rowParams(b *batch, key []byte, row []value, columns []int) (params [][]byt
 	return params
 }
 
-// wholeRow returns a statement that finds a row of a table without a key by all its values, and writes one of the matching rows, however many there
-// are.
+// wholeRow returns a statement that finds a row of a table without a key by all its values, and updates or deletes exactly one of the matching rows.
 func (t *target) wholeRow(b *batch, c *change, verb string) statement {
 	var conditions []string
 	var params [][]byte
@@ -234,8 +233,8 @@ func (t *target) open(ctx context.Context) error {
 	return err
 }
 
-// carefully writes changes one by one, each under a savepoint, so that the change that causes a conflict can be named.
-func (t *target) carefully(ctx context.Context, b *batch) error {
+// oneByOne writes changes one by one, each under a savepoint, so that the change that causes a conflict can be named.
+func (t *target) oneByOne(ctx context.Context, b *batch) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -243,7 +242,7 @@ func (t *target) carefully(ctx context.Context, b *batch) error {
 		if err := t.boundPrepared(ctx); err != nil {
 			return err
 		}
-		if err := t.one(ctx, b, &b.changes[i]); err != nil {
+		if err := t.writeOne(ctx, b, &b.changes[i]); err != nil {
 			return err
 		}
 	}
@@ -254,9 +253,9 @@ func (t *target) carefully(ctx context.Context, b *batch) error {
 	return t.exec(ctx, "RELEASE SAVEPOINT change")
 }
 
-// one writes a change and resolves its conflict, if any. It releases the savepoint of the preceding change and sets its own in the same round trip;
+// writeOne writes a change and resolves its conflict, if any. It releases the savepoint of the preceding change and sets its own in the same round trip;
 // its own stays until the next change.
-func (t *target) one(ctx context.Context, b *batch, c *change) error {
+func (t *target) writeOne(ctx context.Context, b *batch, c *change) error {
 	var list []statement
 	lack := c.lack()
 	if lack == "" {
@@ -279,7 +278,7 @@ func (t *target) one(ctx context.Context, b *batch, c *change) error {
 	}
 	counts, err := postgres.Results(t.conn, pipeline)
 	t.saved = true
-	found, err := t.judge(c, list, counts, first, err)
+	found, err := t.conflictIn(c, list, counts, first, err)
 	if err == nil && lack != "" {
 		found = &conflict{kind: "incomplete", message: lack}
 	}
@@ -306,14 +305,14 @@ func (t *target) unprepared(c *change, err error) error {
 	if suspected := (suspicion{}); !errors.As(suspect(err), &suspected) || !errors.As(err, &refused) {
 		return err
 	}
-	return t.unsettled(c, conflictOf(c, refused))
+	return t.haltFor(c, conflictOf(c, refused))
 }
 
 // try runs statements and returns the conflict that they cause, nil if there is none.
 func (t *target) try(ctx context.Context, c *change, list []statement) (*conflict, error) {
 	for _, s := range list {
 		rows, err := t.run(ctx, s)
-		found, err := t.judge(c, []statement{s}, []int64{rows}, 0, err)
+		found, err := t.conflictIn(c, []statement{s}, []int64{rows}, 0, err)
 		if err != nil || found != nil {
 			return found, err
 		}
@@ -351,14 +350,14 @@ func (t *target) overwrite(ctx context.Context, b *batch, c *change, found *conf
 		known := presentColumns(c.table, c.row)
 		again, err := t.try(ctx, c, []statement{{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}})
 		if err == nil && again != nil {
-			err = t.unsettled(c, again)
+			err = t.haltFor(c, again)
 		}
 		return "inserted", err
 	}
 	for range len(c.table.unique) + 1 {
 		index := c.table.index(found.constraint)
 		if index == nil || !hasAll(c.row, index.columns) {
-			return "", t.unsettled(c, found)
+			return "", t.haltFor(c, found)
 		}
 		if err := t.exec(ctx, "ROLLBACK TO SAVEPOINT change"); err != nil {
 			return "", err
@@ -372,7 +371,7 @@ func (t *target) overwrite(ctx context.Context, b *batch, c *change, found *conf
 		}
 		found = again
 	}
-	return "", t.unsettled(c, found)
+	return "", t.haltFor(c, found)
 }
 
 // hasAll reports whether a row has known values other than NULL for all the columns.

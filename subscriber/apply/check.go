@@ -48,7 +48,7 @@ func Check(ctx context.Context, cfg Config) ([]Finding, error) {
 	if t.replica {
 		c.ok("triggers and foreign keys of the target are off while rows are applied, except triggers that are ENABLE ALWAYS or REPLICA")
 	} else {
-		c.warn(t.grantReplica(), "triggers of the target fire, and its foreign keys are looked at")
+		c.warn(t.grantReplica(), "triggers of the target fire, and its foreign keys are checked")
 	}
 	if err := c.origin(ctx, t); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (c *checker) fence(ctx context.Context, t *target) (fresh bool, err error) 
 		c.problem("CREATE SCHEMA pgtee AUTHORIZATION "+user, "user %s lacks the privilege to create schema pgtee", t.user)
 		return true, nil
 	default:
-		c.ok("pgtee.applied is made at the start")
+		c.ok("pgtee.applied will be created at the start")
 		return true, nil
 	}
 	if rows, err = postgres.Query(ctx, t.conn, "SELECT coalesce(end_lsn::pg_catalog.text, ''), epoch::pg_catalog.text FROM pgtee.applied WHERE stream = $1", c.cfg.stream()); err != nil {
@@ -124,11 +124,11 @@ func (c *checker) origin(ctx context.Context, t *target) error {
 		return err
 	}
 	if rows[0][0] == "true" {
-		c.ok("what is applied carries a replication origin")
+		c.ok("applied transactions carry a replication origin")
 		return nil
 	}
 	c.warn("if databases apply each other's streams, "+t.grantOrigin(),
-		"what is applied carries no replication origin")
+		"applied transactions carry no replication origin")
 	return nil
 }
 
@@ -233,7 +233,7 @@ func (c *checker) table(ctx context.Context, t *target, name, schema, plain stri
 	}
 	for _, s := range c.sequences {
 		if s.oid == table.oid && !s.granted {
-			c.warn(fmt.Sprintf("GRANT SELECT, UPDATE ON SEQUENCE %s TO %s", s.name, postgres.QuoteIdentifier(t.user)), "user %s may not move sequence %s on past the rows that are applied", t.user, s.name)
+			c.warn(fmt.Sprintf("GRANT SELECT, UPDATE ON SEQUENCE %s TO %s", s.name, postgres.QuoteIdentifier(t.user)), "user %s may not advance sequence %s past the applied rows", t.user, s.name)
 		}
 	}
 	if err := t.checkTriggers(ctx, table); isHalt(err) {

@@ -129,7 +129,7 @@ type Statement struct {
 	Text string
 }
 
-// splitSQL returns SplitSQL or, without it, a function that takes a text for one statement of that verb.
+// splitSQL returns SplitSQL or, without it, a function that treats a text as one statement with that verb.
 func (c *Config) splitSQL(verb string) func(string) []Statement {
 	if c.SplitSQL != nil {
 		return c.SplitSQL

@@ -51,12 +51,12 @@ func (t *target) settle(ctx context.Context, b *batch, c *change, found *conflic
 	if c.table.loading {
 		switch found.kind {
 		case "update_missing":
-			return t.mend(ctx, b, c)
+			return t.insertMissing(ctx, b, c)
 		case "delete_missing":
 			return nil // the snapshot reads the table without the row
 		}
 	}
-	if err := t.lookAt(ctx, b, c, found); err != nil {
+	if err := t.readExisting(ctx, b, c, found); err != nil {
 		return err
 	}
 	policy := c.table.policy
@@ -65,13 +65,13 @@ func (t *target) settle(ctx context.Context, b *batch, c *change, found *conflic
 	}
 	switch policy {
 	case PolicySkip:
-		return t.tell(ctx, c, found, "skipped")
+		return t.report(ctx, c, found, "skipped")
 	case PolicyOverwrite:
 		action, err := t.overwrite(ctx, b, c, found)
 		if err != nil {
 			return err
 		}
-		return t.tell(ctx, c, found, action)
+		return t.report(ctx, c, found, action)
 	}
 	if err := t.rollback(ctx); err != nil {
 		return err
@@ -79,24 +79,24 @@ func (t *target) settle(ctx context.Context, b *batch, c *change, found *conflic
 	if err := t.record(ctx, c, found, "halted"); err != nil {
 		return err
 	}
-	return t.unsettled(c, found)
+	return t.haltFor(c, found)
 }
 
-// mend inserts a row that a snapshot has not delivered yet, if the stream has all its values. Otherwise the snapshot will deliver it.
-func (t *target) mend(ctx context.Context, b *batch, c *change) error {
+// insertMissing inserts a row that a snapshot has not delivered yet, if the stream has all its values. Otherwise the snapshot will deliver it.
+func (t *target) insertMissing(ctx context.Context, b *batch, c *change) error {
 	if !c.table.complete(c.row) {
 		return nil
 	}
 	known := presentColumns(c.table, c.row)
 	again, err := t.try(ctx, c, []statement{{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}})
 	if err == nil && again != nil {
-		err = t.unsettled(c, again)
+		err = t.haltFor(c, again)
 	}
 	return err
 }
 
-// lookAt reads the conflicting row.
-func (t *target) lookAt(ctx context.Context, b *batch, c *change, found *conflict) error {
+// readExisting reads the conflicting row.
+func (t *target) readExisting(ctx context.Context, b *batch, c *change, found *conflict) error {
 	index := c.table.index(found.constraint)
 	if index == nil || !hasAll(c.row, index.columns) {
 		return nil
@@ -122,12 +122,12 @@ func (f *conflict) line(c *change, cfg *Config) string {
 	return fmt.Sprintf("conflict %s: %s of %s, key %s, %s; it was written by %s (event %s)", f.kind, operations[c.op], c.table.plain, c.keyText(cfg), what, whoOf(block), headerOf(c.record, headerEventID))
 }
 
-// unsettled is the error of a conflict that halts.
-func (t *target) unsettled(c *change, found *conflict) error {
-	repair := fmt.Sprintf("put the row right in the target and start again, or start with --on-conflict %s=skip or =overwrite; pgtee.conflicts in the target has both rows", c.table.source)
+// haltFor is the error of a conflict that halts.
+func (t *target) haltFor(c *change, found *conflict) error {
+	repair := fmt.Sprintf("correct the row in the target and start again, or start with --on-conflict %s=skip or =overwrite; pgtee.conflicts in the target has both rows", c.table.source)
 	switch {
 	case found.kind == "incomplete" && c.finds():
-		repair = fmt.Sprintf("copy the row from the source, or from its pieces in topic %[1]s, and start with --on-conflict %[2]s=skip until the event is passed; or start with --on-conflict %[2]s=overwrite, which writes the row without those values, and complete those that pgtee.conflicts then has",
+		repair = fmt.Sprintf("copy the row from the source, or from its pieces in topic %[1]s, and start with --on-conflict %[2]s=skip until the event is passed; or start with --on-conflict %[2]s=overwrite, which writes the row without those values, and complete the rows that are then listed in pgtee.conflicts",
 			topicName(t.cfg.Prefix, "dead-letter"), c.table.source)
 	case found.kind == "incomplete":
 		repair = fmt.Sprintf("make the change in the target by hand and start with --on-conflict %s=skip until the event is passed; a primary key at the source avoids this, and so does REPLICA IDENTITY FULL for rows that fit a record", c.table.source)
@@ -139,8 +139,8 @@ func (t *target) unsettled(c *change, found *conflict) error {
 	return Halt{found.line(c, t.cfg), repair}
 }
 
-// tell writes a conflict to the log and, within the transaction, to the target.
-func (t *target) tell(ctx context.Context, c *change, found *conflict, action string) error {
+// report writes a conflict to the log and, within the transaction, to the target.
+func (t *target) report(ctx context.Context, c *change, found *conflict, action string) error {
 	t.cfg.Stats.conflict()
 	t.cfg.Log.Warn(found.line(c, t.cfg), zap.String("action", action))
 	return t.record(ctx, c, found, action)
@@ -191,8 +191,8 @@ func (c *change) keyText(cfg *Config) string {
 	return string(key)
 }
 
-// judge distinguishes a conflict from an error after which a retry may succeed.
-func (t *target) judge(c *change, list []statement, counts []int64, first int, err error) (*conflict, error) {
+// conflictIn returns the conflict that statements have met, nil if there is none. It returns other errors, after which a retry may succeed.
+func (t *target) conflictIn(c *change, list []statement, counts []int64, first int, err error) (*conflict, error) {
 	if err != nil {
 		var refused *pgconn.PgError
 		if suspected := (suspicion{}); !errors.As(suspect(err), &suspected) || !errors.As(err, &refused) {

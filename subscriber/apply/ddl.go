@@ -72,7 +72,7 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 		return nil
 	case DDLApply:
 	default:
-		if !d.shapes() {
+		if !d.changesTables() {
 			return nil
 		}
 		var w who
@@ -131,8 +131,8 @@ func withoutNote(sql string) string {
 	return sql
 }
 
-// concerned returns the objects of a command that are applied; text is the command. Beside tables that are all left out, their indexes and sequences are,
-// too.
+// concerned returns the objects of a command that are applied; text is the command. If all tables of the command are left out, so are its indexes and
+// sequences.
 func (c *Config) concerned(objects []ddlObject, text string) []ddlObject {
 	isTable := func(o ddlObject) bool { return o.table() != "" }
 	left := slices.DeleteFunc(slices.Clone(objects), func(o ddlObject) bool { return !c.concerns(&o, text) })
@@ -224,7 +224,7 @@ func mentions(sql, name string) bool {
 	return regexp.MustCompile(`(?i)(?:^|[^\pL\pN_$])` + regexp.QuoteMeta(strings.ReplaceAll(name, `"`, `""`)) + end).MatchString(sql)
 }
 
-// numberOf counts the records with one text and tag in a transaction: each command of a Query has a record with the text of the whole Query.
+// numberOf returns how many earlier records of the transaction have the same text and tag: every command of a Query has a record with the whole text.
 func (a *assembler) numberOf(e event, d *ddlRecord) int {
 	key := d.Command + "\x00" + d.Statement
 	if a.ddlOf != e.commit {
@@ -234,8 +234,8 @@ func (a *assembler) numberOf(e event, d *ddlRecord) int {
 	return a.ddlSeen[key] - 1
 }
 
-// shapes reports whether a command may change the rows or columns that tables can have.
-func (d *ddlRecord) shapes() bool {
+// changesTables reports whether a command may change the rows or columns that tables can have.
+func (d *ddlRecord) changesTables() bool {
 	switch d.Command {
 	case "CREATE TABLE", "ALTER TABLE", "DROP TABLE", "CREATE TABLE AS", "SELECT INTO", "DROP SCHEMA", "ALTER SCHEMA", "CREATE SCHEMA", "ALTER TYPE", "CREATE TYPE", "DROP TYPE", "CREATE DOMAIN", "ALTER DOMAIN", "DROP DOMAIN",
 		"CREATE EXTENSION", "DROP EXTENSION", "DROP OWNED", "IMPORT FOREIGN SCHEMA":
@@ -255,7 +255,7 @@ func (d *ddlRecord) text() (string, error) {
 	if text := d.create(); d.Command == "CREATE TABLE" && text != "" {
 		return text, nil
 	}
-	if !d.shapes() {
+	if !d.changesTables() {
 		return "", nil // run by a function, and irrelevant for rows
 	}
 	return "", Halt{fmt.Sprintf("the text of %s is not in the stream, only the statement whose function ran it: `%s`", d.Command, d.Statement),
@@ -324,7 +324,7 @@ func (t *target) define(ctx context.Context, d *ddlRecord) error {
 			return err
 		}
 	} else if t.inside {
-		return fmt.Errorf("%s meets an open transaction", d.Command)
+		return fmt.Errorf("%s cannot run in the open transaction", d.Command)
 	}
 	last, err := t.lastColumns(ctx, d)
 	if err != nil {
@@ -340,7 +340,7 @@ func (t *target) define(ctx context.Context, d *ddlRecord) error {
 	if refused := (*pgconn.PgError)(nil); err != nil {
 		if asPgError(err, &refused) && !postgres.Retriable(err) {
 			return Halt{fmt.Sprintf("the target refused %s, run by %s at the source: %s: `%s`", d.Command, d.User, refused.Message, text),
-				"make the target as the statement asks for and start with --ddl ignore until it is passed"}
+				"change the target as the statement would, and start with --ddl ignore until it is passed"}
 		}
 		return err
 	}

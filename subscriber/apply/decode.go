@@ -43,7 +43,7 @@ func (d *decoder) rowOf(b *batch, t *table, object, texts []byte, side string, r
 	if err != nil || texts == nil {
 		return row, err
 	}
-	return row, d.outside(b, t, texts, side, row)
+	return row, d.setFromTexts(b, t, texts, side, row)
 }
 
 // learn finds the column for field n of a table's records.
@@ -56,7 +56,7 @@ func (d *decoder) learn(t *table, n int, escaped []byte) error {
 			return nil
 		}
 		return Halt{fmt.Sprintf("table %s of the target has no column %s, which the stream has", t.plain, name),
-			fmt.Sprintf("ALTER TABLE %s ADD COLUMN it there as the source has it, or leave it out with --ignore-columns %s.%s", t.name, t.source, name)}
+			fmt.Sprintf("add it with ALTER TABLE %s ADD COLUMN, as the source has it, or leave it out with --ignore-columns %s.%s", t.name, t.source, name)}
 	}
 	t.layout[n] = i
 	return nil
@@ -111,9 +111,9 @@ func (d *decoder) valueOf(b *batch, c *column, json []byte) (value, error) {
 	return value{uint32(start), uint32(len(b.arena)), isText}, nil
 }
 
-// outside sets the values that the row does not show, from PostgreSQL's text. The placeholder means an unchanged value if the row has null in its place,
-// and is the text itself if the row has the placeholder, too.
-func (d *decoder) outside(b *batch, t *table, texts []byte, side string, row []value) error {
+// setFromTexts sets the values that the row could not represent, from PostgreSQL's texts. If the text is the placeholder, it means an unchanged value
+// where the row has null, and is the value itself where the row has the placeholder too.
+func (d *decoder) setFromTexts(b *batch, t *table, texts []byte, side string, row []value) error {
 	return decode.Fields(texts, func(name, json []byte) error {
 		text := decode.Unquoted(slices.Concat([]byte{'"'}, name, []byte{'"'}))
 		half, column, _ := strings.Cut(text, ".")
@@ -169,13 +169,13 @@ func (t *table) learnKey(n int, escaped []byte) error {
 	i, found := t.find(name)
 	if !found {
 		return Halt{fmt.Sprintf("table %s of the target has no column %s, which is part of the key in the stream", t.plain, name),
-			fmt.Sprintf("ALTER TABLE %s ADD COLUMN it there as the source has it", t.name)}
+			fmt.Sprintf("add it with ALTER TABLE %s ADD COLUMN, as the source has it", t.name)}
 	}
 	t.setKeys(append(slices.Clone(t.keys.columns[:n]), i))
 	return nil
 }
 
-// setKeys sets the columns of a key. Batches keep the lists that they have got.
+// setKeys sets the columns of a key. It does not modify the former list, which batches may still use.
 func (t *table) setKeys(columns []int) {
 	t.keys = keyLayout{columns: columns, arbiter: slices.ContainsFunc(t.unique, func(u uniqueIndex) bool { return !u.deferred && sameColumns(u.columns, columns) })}
 }

@@ -25,9 +25,9 @@ type Events struct {
 	feed   feed
 	mark   *progress // nil: none received yet
 	head   event     // the event returned by Next, until the next call
-	headed bool      // head is set
+	isSet  bool      // head is set
 	failed chan error
-	told   bool // Next has reported that everything before the mark was taken
+	idle   bool // Next has reported that everything before the mark was taken
 	skipTo LSN  // events that committed before it are skipped
 	tick   *time.Ticker
 
@@ -84,8 +84,8 @@ func (e *Events) Next(ctx context.Context) (next Event, ok bool, err error) {
 		if next, ok, err = e.at(ctx); ok || err != nil {
 			return next, ok, err
 		}
-		if e.mark != nil && s.drained() && !e.told {
-			e.told = true
+		if e.mark != nil && s.drained() && !e.idle {
+			e.idle = true
 			return next, false, nil
 		}
 		s.throttle()
@@ -95,13 +95,13 @@ func (e *Events) Next(ctx context.Context) (next Event, ok bool, err error) {
 		case err := <-e.failed:
 			return next, false, err
 		case mark := <-e.feed.marks:
-			e.told = e.told && mark.EndLSN == e.mark.EndLSN
+			e.idle = e.idle && mark.EndLSN == e.mark.EndLSN
 			e.mark = &mark.progress
 			err = s.advance(ctx, &mark)
 		case fetches := <-e.feed.fetched:
 			err = s.add(fetches)
 		case <-e.tick.C:
-			e.told = false
+			e.idle = false
 		}
 		if err != nil {
 			return next, false, err
@@ -109,17 +109,17 @@ func (e *Events) Next(ctx context.Context) (next Event, ok bool, err error) {
 	}
 }
 
-// at returns the event at the head of the source.
+// at takes the event that Next returned last and returns the next one that is not skipped.
 func (e *Events) at(ctx context.Context) (next Event, ok bool, err error) {
 	s := e.feed.source
 	for e.mark != nil {
-		if e.headed {
+		if e.isSet {
 			s.take()
 		}
-		if e.head, e.headed = s.peek(); !e.headed {
+		if e.head, e.isSet = s.peek(); !e.isSet {
 			break
 		}
-		e.told = false
+		e.idle = false
 		if e.head.commit >= e.skipTo {
 			next, err = e.event(ctx)
 			return next, err == nil, err
@@ -141,12 +141,12 @@ func (e *Events) event(ctx context.Context) (next Event, err error) {
 }
 
 // Whole reports whether everything before the newest watermark was taken.
-func (e *Events) Whole() bool { return e.mark != nil && !e.headed && e.feed.source.drained() }
+func (e *Events) Whole() bool { return e.mark != nil && !e.isSet && e.feed.source.drained() }
 
 // Mark returns the mark before the event that Next returned last or, if all events are taken, the mark at the newest watermark, which is exact.
 func (e *Events) Mark() Mark {
 	m := markOf(e.mark, e.feed.source)
-	if e.headed {
+	if e.isSet {
 		m.EndLSN, m.Exact, m.Copies, m.CommitTime = e.head.commit, false, nil, time.Time{}
 	}
 	return m

@@ -9,9 +9,9 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// PostgreSQL fills a column that ALTER TABLE adds from its default, and one that gets another type from the expression behind USING. If that differs from
-// server to server, the rows of the target would get other values than those of the source: numbers in the order in which they are stored, random
-// values, the time.
+// PostgreSQL fills a column that ALTER TABLE adds from its default, and one whose type changes from the USING expression. If the result differs from
+// server to server, the rows of the target would get other values than those of the source: sequence numbers in the order in which the rows are stored,
+// random values, the time.
 
 const lastColumnQuery = `SELECT coalesce(pg_catalog.max(attnum), 0)::pg_catalog.text FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass($1)`
 
@@ -30,11 +30,11 @@ var (
 	currentTime = regexp.MustCompile(`(?i)\b(?:current_(?:time|date|timestamp)|localtime|localtimestamp)\b`)
 )
 
-// volatileQuery returns the first of some functions that returns something else each time.
+// volatileQuery returns the first of the named functions whose result may differ from call to call.
 const volatileQuery = `SELECT coalesce(pg_catalog.min(proname), '') FROM pg_catalog.pg_proc
 WHERE proname = ANY (pg_catalog.string_to_array($1, ' ')) AND (provolatile = 'v' OR proname IN ('now', 'transaction_timestamp', 'statement_timestamp'))`
 
-// volatileUsing returns what in the USING of an ALTER TABLE differs from server to server; "" for nothing. The catalog does not keep that expression.
+// volatileUsing returns the part of an ALTER TABLE's USING that may differ from server to server; "" for none. The catalog does not keep the expression.
 func (t *target) volatileUsing(ctx context.Context, text string) (string, error) {
 	using := typeUsing.FindStringSubmatch(text)
 	if using == nil {
@@ -68,7 +68,7 @@ func (t *target) lastColumns(ctx context.Context, d *ddlRecord) (map[string]stri
 		if err != nil {
 			return nil, err
 		}
-		if rows[0][0] != "0" { // else it has another name in the target so far
+		if rows[0][0] != "0" { // otherwise the target does not have a table of this name yet
 			last[o.Name] = rows[0][0]
 		}
 	}

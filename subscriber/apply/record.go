@@ -16,7 +16,7 @@ type envelope struct {
 	op            byte
 	before, after []byte // nil: none
 	schema, table []byte // as JSON strings
-	values        []byte // texts of columns whose values the record could not carry in their form; nil: none
+	values        []byte // the block's field "values": texts that the row could not represent; nil: none
 }
 
 var null = []byte("null")
@@ -32,7 +32,7 @@ func orNil(value []byte) []byte {
 // hint is what the source block of a partition's last record says about its table. The next record usually says the same.
 type hint struct{ text, schema, table []byte }
 
-// read splits a record's value into its parts. It reads only the values of the block pgtee: see blockOf.
+// read splits a record's value into its parts. It reads only the values of the pgtee block: see blockOf.
 func (e *envelope) read(value []byte, h *hint) error {
 	*e = envelope{}
 	s := decode.Scanner{Text: value}
@@ -85,7 +85,7 @@ func (e *envelope) readSource(source []byte, h *hint) error {
 	return nil
 }
 
-// blockOf returns the block pgtee of a record's value, nil if it has none.
+// blockOf returns the pgtee block of a record's value, nil if it has none.
 func blockOf(value []byte) []byte { return orNil(decode.Field(value, "pgtee")) }
 
 var (
@@ -100,7 +100,7 @@ func (e *envelope) name(dst []byte) []byte {
 	return dst
 }
 
-// who is what the block pgtee says about the author of a change.
+// who is what the pgtee block says about the author of a change.
 type who struct {
 	Session *struct {
 		User        string `json:"user"`
@@ -123,7 +123,7 @@ func whoOf(block []byte) (w who) {
 func (w who) String() string {
 	if w.Session == nil {
 		if w.Via == "" {
-			return "nobody knows whom"
+			return "an unknown author"
 		}
 		return "somebody who bypassed the proxy (via " + w.Via + ")"
 	}

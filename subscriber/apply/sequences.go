@@ -47,12 +47,12 @@ func (r *runner) moveSequences(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sequencesTimeout)
 	defer cancel()
-	if err := r.moveThem(ctx); err != nil {
+	if err := r.moveAll(ctx); err != nil {
 		r.cfg.Log.Warn("the sequences of the target were not advanced: use setval() before other clients write", zap.Error(err))
 	}
 }
 
-func (r *runner) moveThem(ctx context.Context) error {
+func (r *runner) moveAll(ctx context.Context) error {
 	t, err := r.cfg.connect(ctx)
 	if err != nil {
 		return err

@@ -223,7 +223,7 @@ func (r *runner) assembler(s stream, t *target, p *position, first *progress) *a
 		loading[everything] = load{}
 	}
 	if _, all := loading[everything]; all {
-		first.begins(r.copies)
+		first.addInitialCopy(r.copies)
 	}
 	for table, l := range loading {
 		if l.ID != "" {
@@ -292,7 +292,7 @@ func (a *assembler) step(ctx context.Context) (done bool, err error) {
 	}
 	switch {
 	case a.done:
-		done, err = a.passOver(ctx)
+		done, err = a.checkCopies(ctx)
 	case a.once > 0 && a.source.drained() && a.mark.EndLSN >= a.once && a.batch.empty() && !a.inside && a.end >= a.once:
 		done, err = true, a.arrived()
 	}
@@ -337,7 +337,7 @@ func (t *target) write(ctx context.Context, b *batch, first *progress) (err erro
 	case len(b.truncate) > 0:
 		err = t.empty(ctx, b)
 	case len(b.changes) > 0 && b.careful:
-		err = t.carefully(ctx, b)
+		err = t.oneByOne(ctx, b)
 	case len(b.changes) > 0:
 		err = t.changes(ctx, b)
 	case len(b.tables) > 0:

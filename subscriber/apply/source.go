@@ -47,8 +47,8 @@ type partition struct {
 	seen     bool  // last is set
 	resumed  bool  // an earlier run has taken everything before its position
 	paused   bool
-	lacking  bool
-	index    int // in the heap; -1: its queue is empty
+	lacking  bool // its queue is empty, and records before target have not been read
+	index    int  // in the heap; -1: its queue is empty
 
 	table hint // from its last record
 }
@@ -149,7 +149,7 @@ func (s *source) advance(ctx context.Context, mark *watermark) error {
 					"Kafka has lost records: restore it, or " + s.cfg.afresh()}}
 			}
 			p.target = max(p.target, end)
-			s.weigh(p)
+			s.updateLacking(p)
 		}
 	}
 	s.mark = mark.EndLSN
@@ -188,8 +188,8 @@ func (s *source) begin(topic string, number int32) *partition {
 	return p
 }
 
-// weigh updates whether a partition makes the others wait.
-func (s *source) weigh(p *partition) {
+// updateLacking updates whether a partition makes the others wait.
+func (s *source) updateLacking(p *partition) {
 	lacking := p.head == len(p.queue) && p.position < p.target
 	if lacking == p.lacking {
 		return
@@ -221,8 +221,8 @@ func (s *source) add(fetches kgo.Fetches) (err error) {
 				return
 			}
 		}
-		s.weigh(p)
-		s.fix(p)
+		s.updateLacking(p)
+		s.fixHeap(p)
 	})
 	s.throttle()
 	return err
@@ -259,12 +259,12 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 		return Halt{fmt.Sprintf("topic %s, partition %d, offset %d: %v", p.topic, p.number, record.Offset, err), "find out what wrote that record"}
 	}
 	if !found || string(id.slot) != s.known.Slot {
-		s.strange(p.topic)
+		s.warnStranger(p.topic)
 		return nil
 	}
 	if id.cuts > len(s.known.Cuts) {
 		return doubted{Halt{fmt.Sprintf("%s was written after the stream had been set back %d times, and the publisher's position says %d", placeOf(record), id.cuts, len(s.known.Cuts)),
-			"see whether somebody has written to " + topicName(s.cfg.Prefix, "progress") + "; else " + s.cfg.afresh()}}
+			"check whether somebody else has written to " + topicName(s.cfg.Prefix, "progress") + "; else " + s.cfg.afresh()}}
 	}
 	kept := s.known.kept(id.cuts)
 	e := event{place: id.place, snapshot: id.snapshot, record: record, from: p}
@@ -294,8 +294,8 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 	return nil
 }
 
-// strange logs once per topic that it has records of another publisher.
-func (s *source) strange(topic string) {
+// warnStranger logs once per topic that it has records of another publisher.
+func (s *source) warnStranger(topic string) {
 	if !s.strangers[topic] {
 		s.strangers[topic] = true
 		s.cfg.Log.Warn("records in topic " + topic + " that are not of slot " + s.known.Slot + " are ignored")
@@ -391,8 +391,8 @@ func (s *source) take() {
 			s.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.number}})
 		}
 	}
-	s.weigh(p)
-	s.fix(p)
+	s.updateLacking(p)
+	s.fixHeap(p)
 }
 
 // broken returns nil: errors of fetches end the session.
@@ -408,7 +408,7 @@ func (s *source) drained() bool {
 
 // next returns the offset from which the partition has to be read again.
 func (p *partition) next() int64 {
-	if p.head == len(p.queue) { // what was read after the last record is none to take: retention may delete all of it
+	if p.head == len(p.queue) { // no record after the last one taken has to be read again, and retention may delete them
 		return p.position
 	}
 	return p.taken
@@ -429,8 +429,8 @@ func (s *source) taken() map[string][]int64 {
 	return offsets
 }
 
-// fix moves a partition to its place in the heap.
-func (s *source) fix(p *partition) {
+// fixHeap moves a partition to its place in the heap.
+func (s *source) fixHeap(p *partition) {
 	has := p.head < len(p.queue)
 	switch {
 	case has && p.index < 0:

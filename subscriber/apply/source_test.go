@@ -28,8 +28,8 @@ func readTo(t *testing.T, s *source, topic string, records ...*kgo.Record) {
 			t.Fatalf("%s: %v", placeOf(r), err)
 		}
 	}
-	s.weigh(p)
-	s.fix(p)
+	s.updateLacking(p)
+	s.fixHeap(p)
 }
 
 // commits takes everything that may be taken, and returns where it committed.

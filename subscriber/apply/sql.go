@@ -68,7 +68,7 @@ func deleteSQL(t *table, keys []int) string {
 	return fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s", t.own, unnested(len(keys)), sameKey(t, keys))
 }
 
-// updateSQL finds no row whose columns GENERATED ALWAYS AS IDENTITY do not have the new values yet, because it cannot set them: see rewrite.
+// updateSQL cannot set columns GENERATED ALWAYS AS IDENTITY, so it finds only rows in which they already have the new values: see rewrite.
 func updateSQL(t *table, keys, columns []int, moved bool) string {
 	set := settable(t, keys, columns, moved)
 	var parts []string

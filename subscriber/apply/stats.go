@@ -33,8 +33,8 @@ func (v Values) LagBytes() uint64 {
 	return uint64(v.Published - v.Applied)
 }
 
-// Lag is the time since the commit of the last applied transaction, while Kafka holds more, but no longer than the target has lacked anything: the
-// source may be idle, and its position moves nevertheless.
+// Lag is 0 while the target has everything that Kafka holds. Otherwise it is the time since the last applied transaction committed or, if that is later,
+// since the target last had everything: the position of an idle source moves too.
 func (v Values) Lag(now time.Time) time.Duration {
 	since := later(v.CommitTime, v.CaughtUp)
 	if since.IsZero() {
@@ -75,19 +75,19 @@ func (s *Stats) begin(p *position, first *progress) {
 		if v.Began.IsZero() {
 			v.Began = time.Now()
 		}
-		v.look()
+		v.noteCaughtUp()
 	})
 }
 
 func (s *Stats) published(mark LSN) {
 	s.change(func(v *Values) {
-		v.look()
+		v.noteCaughtUp()
 		v.Published = mark
 	})
 }
 
-// look notes whether the target has everything now.
-func (v *Values) look() {
+// noteCaughtUp sets CaughtUp if the target has everything now.
+func (v *Values) noteCaughtUp() {
 	if v.LagBytes() == 0 && v.Published > 0 {
 		v.CaughtUp = time.Now()
 	}
@@ -102,6 +102,6 @@ func (s *Stats) committed(b *batch) {
 		if !b.commitTime.IsZero() {
 			v.CommitTime = b.commitTime
 		}
-		v.look()
+		v.noteCaughtUp()
 	})
 }

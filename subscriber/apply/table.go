@@ -17,7 +17,7 @@ type table struct {
 	source  string // schema.table in the stream
 	oid     string
 	name    string // quoted for SQL
-	own     string // name, without the tables that inherit from it: they have records of their own
+	own     string // name, with ONLY if it is not partitioned: tables that inherit from it have records of their own
 	schema  string
 	plain   string // name without quotes
 	columns []column
@@ -69,7 +69,7 @@ func (t *table) complete(row []value) bool {
 	return true
 }
 
-// described reports whether a row has a value for every column that the last record has of the table.
+// described reports whether a row has a value for every column in the last record of the table.
 func (t *table) described(row []value) bool {
 	return !slices.ContainsFunc(t.layout, func(i int) bool { return i >= 0 && row[i].kind == absent && !t.columns[i].generated })
 }

@@ -131,7 +131,7 @@ WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid <> pg_catalog.p
 )
 
 // setOrigin sets a replication origin for the writes of this session, so that publishers and subscriptions of the target can distinguish them from
-// writes made there first. Without the privilege, or if the server tracks no origins, the writes carry none.
+// writes that originate there. Without the privilege, or if the server tracks no origins, the writes carry none.
 func (t *target) setOrigin(ctx context.Context) error {
 	if t.cfg.Origin == OriginOff {
 		return nil
@@ -179,7 +179,7 @@ const turnPause = 200 * time.Millisecond
 
 // takeTurn waits until no other applier of the stream is running. It terminates the other one, unless this one is a standby.
 func (t *target) takeTurn(ctx context.Context) error {
-	for said := false; ; said = true {
+	for logged := false; ; logged = true {
 		rows, err := postgres.Query(ctx, t.conn, lockStream, t.cfg.stream())
 		if err != nil || rows[0][0] == "true" {
 			return err
@@ -188,7 +188,7 @@ func (t *target) takeTurn(ctx context.Context) error {
 			if _, err := postgres.Query(ctx, t.conn, endHolder, t.cfg.stream()); err != nil {
 				return err
 			}
-		} else if !said {
+		} else if !logged {
 			t.cfg.Stats.state("standing by")
 			t.cfg.Log.Info("another applier has the stream: standing by")
 		}
@@ -247,11 +247,11 @@ func (t *target) ddlAsSuperuser() error {
 		return nil
 	}
 	if t.cfg.DDLAsSuperuser {
-		t.cfg.Log.Warn("DDL of the source runs as a superuser here: who may create a function, a trigger or a constraint there can become one", zap.String("user", t.user))
+		t.cfg.Log.Warn("DDL of the source runs as a superuser of the target: whoever may create a function, a trigger or a constraint at the source can become one", zap.String("user", t.user))
 		return nil
 	}
-	return Halt{fmt.Sprintf("--ddl apply would run DDL of the source as %s, a superuser of the target: who may create a function, a trigger or a constraint there could become one", t.user),
-		"apply as a role that only owns the tables (docs/apply.md, Privileges), or, if you trust everybody who runs DDL there, start with --ddl-as-superuser"}
+	return Halt{fmt.Sprintf("--ddl apply would run DDL of the source as %s, a superuser of the target: whoever may create a function, a trigger or a constraint at the source could become one", t.user),
+		"apply as a role that only owns the tables (docs/apply.md, Privileges), or, if you trust everybody who runs DDL at the source, start with --ddl-as-superuser"}
 }
 
 func (t *target) grantOrigin() string {

@@ -50,7 +50,7 @@ func Verify(ctx context.Context, cfg Config, source string, tell func(Comparison
 	if _, err := t.fence(ctx); err != nil {
 		return err
 	}
-	m, err := lookAt(ctx, source)
+	m, err := openMoment(ctx, source)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func Verify(ctx context.Context, cfg Config, source string, tell func(Comparison
 	if err := r.run(ctx); err != nil || ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}
-	if err := t.look(ctx, r.epoch); err != nil {
+	if err := t.openSnapshot(ctx, r.epoch); err != nil {
 		return err
 	}
 	tables, err := postgres.Query(ctx, m.conn, `SELECT n.nspname, c.relname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -87,8 +87,8 @@ WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartitio
 	return nil
 }
 
-// look opens a transaction in the target that sees what an applier has written, unless another one has taken over from it.
-func (t *target) look(ctx context.Context, epoch int64) error {
+// openSnapshot opens a transaction in the target that sees what the applier with this epoch has written. It fails if another one has taken over.
+func (t *target) openSnapshot(ctx context.Context, epoch int64) error {
 	if err := t.exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
 		return err
 	}
@@ -99,8 +99,8 @@ func (t *target) look(ctx context.Context, epoch int64) error {
 	return err
 }
 
-// lookAt opens a transaction in the source that sees exactly what committed before a position: creating a logical slot exports such a snapshot.
-func lookAt(ctx context.Context, source string) (m moment, err error) {
+// openMoment opens a transaction in the source that sees exactly what committed before a position: creating a logical slot exports such a snapshot.
+func openMoment(ctx context.Context, source string) (m moment, err error) {
 	config, err := pgconn.ParseConfig(source)
 	if err != nil {
 		return m, Halt{"--source: " + err.Error(), "want postgres://user@host:5432/database"}
@@ -221,7 +221,7 @@ func differences(ctx context.Context, source, target *pgconn.PgConn, from, to *t
 		text := fmt.Sprintf("ROW(%s)::pg_catalog.text COLLATE \"C\"", strings.Join(key, ", "))
 		return fmt.Sprintf("SELECT %s, %s::pg_catalog.text FROM %s AS t ORDER BY 1", text, hashOf(columns), table)
 	}
-	left, right := walk(ctx, source, sql(from.name)), walk(ctx, target, sql(to.name))
+	left, right := readHashes(ctx, source, sql(from.name)), readHashes(ctx, target, sql(to.name))
 	defer left.close()
 	defer right.close()
 	left.next()
@@ -245,19 +245,19 @@ func differences(ctx context.Context, source, target *pgconn.PgConn, from, to *t
 	return list, errors.Join(left.err, right.err)
 }
 
-// walker reads rows of key and hash one by one.
-type walker struct {
+// hashReader reads rows of key and hash one by one.
+type hashReader struct {
 	reader    *pgconn.ResultReader
 	there     bool
 	key, hash string
 	err       error
 }
 
-func walk(ctx context.Context, conn *pgconn.PgConn, sql string) *walker {
-	return &walker{reader: conn.ExecParams(ctx, sql, nil, nil, nil, nil)}
+func readHashes(ctx context.Context, conn *pgconn.PgConn, sql string) *hashReader {
+	return &hashReader{reader: conn.ExecParams(ctx, sql, nil, nil, nil, nil)}
 }
 
-func (w *walker) next() {
+func (w *hashReader) next() {
 	if w.there = w.reader.NextRow(); w.there {
 		values := w.reader.Values()
 		w.key, w.hash = string(values[0]), string(values[1])
@@ -266,7 +266,7 @@ func (w *walker) next() {
 	_, w.err = w.reader.Close()
 }
 
-func (w *walker) close() {
+func (w *hashReader) close() {
 	if w.there {
 		for w.reader.NextRow() { // the remaining rows do not matter
 		}

@@ -49,8 +49,8 @@ func (p *progress) hasCopied() bool {
 	return p.copied || len(p.Snapshots.Copies) > 0 || len(p.Snapshots.Finished) > 0
 }
 
-// kept returns the position before which transactions are still valid if they were published after some number of cuts. The source has lost the others;
-// their records stay in the topics.
+// kept returns the position before which transactions are still valid whose event ids count this many cuts. The source has lost the others, whose
+// records stay in the topics.
 func (p *progress) kept(cuts int) LSN {
 	limit := LSN(math.MaxUint64)
 	for _, cut := range p.Cuts[min(cuts, len(p.Cuts)):] {

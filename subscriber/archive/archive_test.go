@@ -398,7 +398,7 @@ func TestRetention(t *testing.T) {
 		t.Errorf("the archive begins at %s, whole %v", begins.EndLSN, whole)
 	}
 	s.cfg.Keep, s.cfg.KeepFor = 0, time.Nanosecond
-	names := must(openManifestOf(s.dir)).outlived(&s.cfg, time.Now())
+	names := must(openManifestOf(s.dir)).expired(&s.cfg, time.Now())
 	if len(names) != report.Files-1 {
 		t.Errorf("by age %d of %d files go, want all but the newest", len(names), report.Files)
 	}

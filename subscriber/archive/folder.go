@@ -119,7 +119,7 @@ func (f *folder) clean(m *manifest) error {
 	return f.sync()
 }
 
-// unlisted returns an error if there are files of an archive but no manifest: it was lost, and without it they would be taken for what a crash has left.
+// unlisted returns an error if there are files of an archive but no manifest: it was lost, and clean would remove the files like those of a crash.
 func (f *folder) unlisted() error {
 	names, err := f.files()
 	if err != nil {

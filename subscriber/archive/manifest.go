@@ -116,7 +116,7 @@ func readManifest(f *folder) (m *manifest, end int64, err error) {
 		}
 		line, err := parseLine(text)
 		if err == nil {
-			err = m.take(line)
+			err = m.addLine(line)
 		}
 		if err != nil {
 			return nil, 0, Halt{What: fmt.Sprintf("%s, line %d: %v", manifestName, m.lines+1, err), Repair: "restore the manifest; `pgtee archive --verify` reports any other damage"}
@@ -161,8 +161,8 @@ func hashOf(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// take adds a line to the manifest's state if it follows the last line.
-func (m *manifest) take(line Line) error {
+// addLine adds a line to the manifest's state if it follows the last line.
+func (m *manifest) addLine(line Line) error {
 	switch {
 	case line.Number != m.lines+1:
 		return fmt.Errorf("it is line %d: lines before it are missing", line.Number)
@@ -229,7 +229,7 @@ func (m *manifest) append(line Line) error {
 		}
 	}
 	line.Hash = hash
-	return m.take(line)
+	return m.addLine(line)
 }
 
 func (l *Line) encode() (text []byte, hash string, err error) {

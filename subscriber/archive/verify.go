@@ -74,7 +74,7 @@ func (v *verifier) lines() error {
 			err = v.follows(&line)
 		}
 		if err == nil {
-			err = v.manifest.take(line)
+			err = v.manifest.addLine(line)
 		}
 		if err != nil {
 			v.damage("%s, line %d: %v", manifestName, number, err)

@@ -47,7 +47,7 @@ func (w *writer) run(ctx context.Context) error {
 			return w.end(err, ctx.Err())
 		}
 		if !ok {
-			if done, err := w.rest(); err != nil || done {
+			if done, err := w.caughtUp(); err != nil || done {
 				return err
 			}
 			continue
@@ -65,8 +65,8 @@ func (w *writer) run(ctx context.Context) error {
 	}
 }
 
-// rest is called when everything published has been taken: it ends the open file if the file is old enough or the archive is complete.
-func (w *writer) rest() (done bool, err error) {
+// caughtUp is called when everything published has been taken: it ends the open file if the file is old enough or the archive is complete.
+func (w *writer) caughtUp() (done bool, err error) {
 	w.cfg.Stats.published(w.events.Published())
 	done = w.once > 0 && w.events.Published() >= w.once
 	if w.open != nil && (done || w.open.full(w.cfg)) {
@@ -143,7 +143,7 @@ func (w *writer) commit() error {
 
 // retain removes the oldest files as configured, but never the newest. The line about the removal is written first.
 func (w *writer) retain() error {
-	names := w.manifest.outlived(w.cfg, time.Now())
+	names := w.manifest.expired(w.cfg, time.Now())
 	if len(names) == 0 {
 		return nil
 	}
@@ -160,8 +160,8 @@ func (w *writer) retain() error {
 	return nil
 }
 
-// outlived returns the files that exceed the maximum age or total size.
-func (m *manifest) outlived(cfg *Config, now time.Time) (names []string) {
+// expired returns the files that exceed the maximum age or total size.
+func (m *manifest) expired(cfg *Config, now time.Time) (names []string) {
 	bytes := m.bytes()
 	for i := range len(m.files) - 1 {
 		f := &m.files[i]

@@ -46,7 +46,7 @@ func (c *Config) create(ctx context.Context, t *target, admin *kadm.Client) erro
 	}
 	d := &draft{cfg: c, types: map[string]string{}}
 	for _, key := range keys { // key columns come first
-		d.see(key, "")
+		d.addType(key, "")
 	}
 	if err := d.seeRecords(ctx, records, from); err != nil {
 		return err
@@ -76,24 +76,24 @@ func (d *draft) seeRecords(ctx context.Context, records []*kgo.Record, from map[
 			return err
 		}
 	}
-	for _, column := range d.cfg.Mapping.Columns { // all that is known about lines
+	for _, column := range d.cfg.Mapping.Columns { // a line does not say more about its fields
 		if d.cfg.Format == CSV || d.cfg.Format == TSV {
-			d.see(column, "text")
+			d.addType(column, "text")
 		}
 	}
 	for column, o := range from {
 		switch o.kind {
 		case byHeader:
-			d.see(column, "text")
+			d.addType(column, "text")
 		case byOffset:
-			d.see(column, "bigint")
+			d.addType(column, "bigint")
 		case byPartition:
-			d.see(column, "integer")
+			d.addType(column, "integer")
 		case byTimestamp:
-			d.see(column, "timestamptz")
+			d.addType(column, "timestamptz")
 		case byPath:
 			if len(o.path) == 0 && (d.cfg.Format == Raw || d.cfg.Format == Text) {
-				d.see(column, map[Format]string{Raw: "bytea", Text: "text"}[d.cfg.Format])
+				d.addType(column, map[Format]string{Raw: "bytea", Text: "text"}[d.cfg.Format])
 			}
 		}
 	}
@@ -165,7 +165,7 @@ func (d *draft) seeKey(ctx context.Context, decoder *decoder, record *kgo.Record
 			continue
 		}
 		if !isJSON {
-			d.see(name, "text")
+			d.addType(name, "text")
 			continue
 		}
 		p := (&column{name: name, origin: o}).keyPath(text)
@@ -178,14 +178,14 @@ func (d *draft) seeValue(column string, value []byte, typ string) {
 	if typ == "" && value != nil {
 		typ = typeOf(value)
 	}
-	d.see(column, typ)
+	d.addType(column, typ)
 }
 
 // systemColumns are names that no other column can have ("System Columns", PostgreSQL documentation 5.6).
 var systemColumns = map[string]bool{"tableoid": true, "xmin": true, "cmin": true, "xmax": true, "cmax": true, "ctid": true}
 
-// see widens the type of a column so that it also accepts values of another type.
-func (d *draft) see(column, typ string) {
+// addType adds a column, or widens its type so that it also accepts values of another type.
+func (d *draft) addType(column, typ string) {
 	if column == "" || len(column) > 63 || strings.ContainsRune(column, 0) || systemColumns[column] {
 		return // no column can have this name; the field is never written
 	}

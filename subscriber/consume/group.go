@@ -28,8 +28,8 @@ WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.mode = 'Sha
 	endMember       = "SELECT pg_terminate_backend($1::int4)::text"
 )
 
-// turnPause is how often a consumer checks the members of the group.
-const turnPause = time.Second
+// membersInterval is how often a consumer checks the members of the group.
+const membersInterval = time.Second
 
 func (t *target) lockName() string { return "pgtee consume " + t.cfg.group() + " " + t.cfg.Topic }
 
@@ -42,8 +42,8 @@ func (t *target) join(ctx context.Context) error {
 	return err
 }
 
-// share returns the partitions that belong to this consumer, and terminates members that hang.
-func (t *target) share(ctx context.Context, partitions []int32) (mine []int32, err error) {
+// assign returns the partitions that belong to this consumer, and terminates members that hang.
+func (t *target) assign(ctx context.Context, partitions []int32) (mine []int32, err error) {
 	rows, err := postgres.Query(ctx, t.conn, members, t.lockName())
 	if err != nil {
 		return nil, err
@@ -71,8 +71,8 @@ func (t *target) share(ctx context.Context, partitions []int32) (mine []int32, e
 	return mine, nil
 }
 
-// leave releases the partitions that are not in mine.
-func (t *target) leave(ctx context.Context, mine []int32) error {
+// release releases the partitions that are not in mine.
+func (t *target) release(ctx context.Context, mine []int32) error {
 	for p := range t.epoch {
 		if slices.Contains(mine, p) {
 			continue

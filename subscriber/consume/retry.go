@@ -37,14 +37,14 @@ func RetryDead(ctx context.Context, cfg Config) (alive, dead int, err error) {
 	}
 	decoder := cfg.newDecoder(t.table)
 	for last := (place{}); ; {
-		n, gone, err := t.retry(ctx, decoder, &last)
+		n, accepted, err := t.retry(ctx, decoder, &last)
 		if err != nil {
 			if !t.conn.IsClosed() && t.conn.TxStatus() != 'I' {
 				err = errors.Join(err, t.exec(ctx, "ROLLBACK"))
 			}
 			return alive, dead, explain(err)
 		}
-		alive, dead = alive+gone, dead+n-gone
+		alive, dead = alive+accepted, dead+n-accepted
 		if n == 0 {
 			return alive, dead, nil
 		}
@@ -54,36 +54,19 @@ func RetryDead(ctx context.Context, cfg Config) (alive, dead int, err error) {
 // place identifies the dead letter that was retried last.
 type place struct{ topicID, partition, offset string }
 
-// A concurrent retry handles the dead letters that this one has not locked.
+// someDead skips dead letters that a concurrent retry has locked.
 const someDead = `SELECT topic_id, partition::text, "offset"::text, "timestamp"::text, key, value, headers::text
 FROM pgtee.dead_letters WHERE "group" = $1 AND topic = $2 AND (topic_id, partition, "offset") > ($3, $4::int4, $5::int8)
 ORDER BY topic_id, partition, "offset" LIMIT $6::int8 FOR UPDATE SKIP LOCKED`
 
 // retry retries the next dead letters. It returns their number, and how many of them were accepted.
-func (t *target) retry(ctx context.Context, decoder *decoder, last *place) (n, gone int, err error) {
-	if err := t.exec(ctx, "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT r"); err != nil {
+func (t *target) retry(ctx context.Context, decoder *decoder, last *place) (n, accepted int, err error) {
+	if err := t.exec(ctx, beginBatch); err != nil {
 		return 0, 0, err
 	}
-	if last.partition == "" {
-		*last = place{"", "-1", "-1"}
-	}
-	result := t.conn.ExecParams(ctx, someDead, [][]byte{[]byte(t.cfg.group()), []byte(t.cfg.Topic), []byte(last.topicID), []byte(last.partition), []byte(last.offset), fmt.Append(nil, retryRecords)},
-		nil, nil, []int16{0, 0, 0, 0, 1, 1, 0}).Read()
-	if result.Err != nil {
-		return 0, 0, result.Err
-	}
-	b := newBatch()
-	var places []place
-	for _, fields := range result.Rows {
-		record, err := recordOf(t.cfg.Topic, fields)
-		if err != nil {
-			return 0, 0, err
-		}
-		*last = place{string(fields[0]), string(fields[1]), string(fields[2])}
-		places = append(places, *last)
-		if err := decoder.add(ctx, b, record); err != nil {
-			return 0, 0, err
-		}
+	b, places, err := t.lockDead(ctx, decoder, last)
+	if err != nil {
+		return 0, 0, err
 	}
 	if len(places) == 0 {
 		return 0, 0, t.exec(ctx, "ROLLBACK")
@@ -94,29 +77,54 @@ func (t *target) retry(ctx context.Context, decoder *decoder, last *place) (n, g
 	pipeline := t.conn.StartPipeline(ctx)
 	for i := range b.rows {
 		if b.rows[i].dead == "" {
-			gone++
+			accepted++
 		}
-		t.unbury(pipeline, places[i], &b.rows[i])
+		t.sendOutcome(pipeline, places[i], &b.rows[i])
 	}
 	pipeline.SendQueryParams("COMMIT", nil, nil, nil, nil)
 	_, err = postgres.Results(t.conn, pipeline)
-	return len(places), gone, err
+	return len(places), accepted, err
+}
+
+// lockDead reads and locks the next dead letters, and advances last.
+func (t *target) lockDead(ctx context.Context, decoder *decoder, last *place) (b *batch, places []place, err error) {
+	if last.partition == "" {
+		*last = place{"", "-1", "-1"}
+	}
+	result := t.conn.ExecParams(ctx, someDead, [][]byte{[]byte(t.cfg.group()), []byte(t.cfg.Topic), []byte(last.topicID), []byte(last.partition), []byte(last.offset), fmt.Append(nil, retryRecords)},
+		nil, nil, []int16{0, 0, 0, 0, 1, 1, 0}).Read()
+	if result.Err != nil {
+		return nil, nil, result.Err
+	}
+	b = newBatch()
+	for _, fields := range result.Rows {
+		record, err := recordOf(t.cfg.Topic, fields)
+		if err != nil {
+			return nil, nil, err
+		}
+		*last = place{string(fields[0]), string(fields[1]), string(fields[2])}
+		places = append(places, *last)
+		if err := decoder.add(ctx, b, record); err != nil {
+			return nil, nil, err
+		}
+	}
+	return b, places, nil
 }
 
 const (
 	atPlace = ` WHERE "group" = $1 AND topic = $2 AND topic_id = $3 AND partition = $4::int4 AND "offset" = $5::int8`
-	revive  = `DELETE FROM pgtee.dead_letters` + atPlace
-	again   = `UPDATE pgtee.dead_letters SET tries = tries + 1, reason = $6, sqlstate = nullif($7, '')` + atPlace
+	remove  = `DELETE FROM pgtee.dead_letters` + atPlace
+	renew   = `UPDATE pgtee.dead_letters SET tries = tries + 1, reason = $6, sqlstate = nullif($7, '')` + atPlace
 )
 
-// unbury sends the result of a retry.
-func (t *target) unbury(pipeline *pgconn.Pipeline, at place, r *row) {
+// sendOutcome sends the result of a retry.
+func (t *target) sendOutcome(pipeline *pgconn.Pipeline, at place, r *row) {
 	params := [][]byte{[]byte(t.cfg.group()), []byte(t.cfg.Topic), []byte(at.topicID), []byte(at.partition), []byte(at.offset)}
 	if r.dead == "" {
-		pipeline.SendQueryParams(revive, params, nil, nil, nil)
+		pipeline.SendQueryParams(remove, params, nil, nil, nil)
 		return
 	}
-	pipeline.SendQueryParams(again, append(params, []byte(r.dead), []byte(r.state)), nil, nil, nil)
+	pipeline.SendQueryParams(renew, append(params, []byte(r.dead), []byte(r.state)), nil, nil, nil)
 }
 
 // recordOf returns the record of a row in pgtee.dead_letters.

@@ -75,7 +75,7 @@ func (s *schema) at(p path) *schema {
 	return s
 }
 
-// column returns the type for a value; "" if only the value tells it.
+// column returns the type for a value; "" if the schema does not determine it.
 func (s *schema) column() string {
 	switch {
 	case s == nil:

@@ -22,7 +22,7 @@ const (
 	errorPause      = time.Second
 )
 
-// session connects to PostgreSQL, joins the group, and takes turns until the end is reached, or until an error that another turn cannot
+// session connects to PostgreSQL, joins the group, and runs one turn after another until the end is reached, or until an error that another turn cannot
 // repair. The membership in the group ends with the connection.
 func (r *runner) session(ctx context.Context) (done bool, err error) {
 	cfg := r.cfg
@@ -128,22 +128,22 @@ func (r *runner) turn(ctx context.Context, t *target, admin *kadm.Client) (done 
 	if err != nil {
 		return false, err
 	}
-	mine, err := t.share(ctx, topic.partitions)
+	mine, err := t.assign(ctx, topic.partitions)
 	if err != nil {
 		return false, err
 	}
-	if err := t.leave(ctx, mine); err != nil {
+	if err := t.release(ctx, mine); err != nil {
 		return false, err
 	}
 	starts, err := t.claim(ctx, topic, mine)
 	if err != nil {
 		return false, err
 	}
-	h := &hand{runner: r, target: t, topic: topic, mine: mine, starts: starts, batches: make(chan *batch), free: make(chan *batch, 2)}
+	h := &turnState{runner: r, target: t, topic: topic, mine: mine, starts: starts, batches: make(chan *batch), free: make(chan *batch, 2)}
 	if done, err := h.done(ctx); done || err != nil {
 		return done, err
 	}
-	h.tell()
+	h.reportState()
 	s, err := r.cfg.open(topic, r.cfg.newDecoder(t.table), starts)
 	if err != nil {
 		return false, err
@@ -187,8 +187,8 @@ func (r *runner) watchTopic(ctx context.Context, admin *kadm.Client, was *topic)
 	}
 }
 
-// hand is the state of a consumer during a turn.
-type hand struct {
+// turnState is the state of a consumer during a turn.
+type turnState struct {
 	*runner
 	target  *target
 	topic   *topic
@@ -198,7 +198,7 @@ type hand struct {
 	free    chan *batch
 }
 
-func (h *hand) tell() {
+func (h *turnState) reportState() {
 	state := "consuming"
 	if len(h.starts) == 0 {
 		state = "standing by"
@@ -208,9 +208,9 @@ func (h *hand) tell() {
 }
 
 // run writes batches until ctx ends or the requested end is reached.
-func (h *hand) run(ctx context.Context) error {
+func (h *turnState) run(ctx context.Context) error {
 	h.free <- newBatch()
-	tick := time.NewTicker(turnPause)
+	tick := time.NewTicker(membersInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -223,7 +223,7 @@ func (h *hand) run(ctx context.Context) error {
 			h.written(b)
 			h.free <- b
 		case <-tick.C:
-			if err := h.look(ctx); err != nil {
+			if err := h.checkShare(ctx); err != nil {
 				return err
 			}
 		}
@@ -233,9 +233,9 @@ func (h *hand) run(ctx context.Context) error {
 	}
 }
 
-// look ends the turn if the partitions must be redistributed.
-func (h *hand) look(ctx context.Context) error {
-	mine, err := h.target.share(ctx, h.topic.partitions)
+// checkShare ends the turn if the partitions must be redistributed.
+func (h *turnState) checkShare(ctx context.Context) error {
+	mine, err := h.target.assign(ctx, h.topic.partitions)
 	if err != nil {
 		return err
 	}
@@ -259,7 +259,7 @@ func (h *hand) look(ctx context.Context) error {
 }
 
 // written records the progress after a batch.
-func (h *hand) written(b *batch) {
+func (h *turnState) written(b *batch) {
 	var records int64
 	for number, p := range b.positions {
 		h.starts[number] = start{p.next, p.leader}
@@ -283,7 +283,7 @@ func (h *hand) written(b *batch) {
 }
 
 // done reports whether the end required by Config.Once has been reached in every partition, including those of other consumers of the group.
-func (h *hand) done(ctx context.Context) (bool, error) {
+func (h *turnState) done(ctx context.Context) (bool, error) {
 	if !h.cfg.Once {
 		return false, nil
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // write writes a batch in one transaction: rows, dead letters, and the positions of the partitions. If the table refuses the batch, write halves it
-// under a savepoint until the single refused record is found. No error counts if the table is not the one for which the batch was made.
+// under a savepoint until the single refused record is found. If the definition of the table has changed meanwhile, the error is errTableChanged.
 func (t *target) write(ctx context.Context, b *batch) error {
 	err := t.transact(ctx, b)
 	if err == nil || t.conn.IsClosed() {
@@ -33,8 +33,11 @@ func (t *target) write(ctx context.Context, b *batch) error {
 // divisionByZero is the SQLSTATE with which sameTable and advanceFence fail.
 const divisionByZero = "22012"
 
+// beginBatch begins a transaction, and the savepoint to which settle returns.
+const beginBatch = "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT r"
+
 func (t *target) transact(ctx context.Context, b *batch) error {
-	if err := t.exec(ctx, "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT r"); err != nil {
+	if err := t.exec(ctx, beginBatch); err != nil {
 		return err
 	}
 	if err := t.settle(ctx, b, false); err != nil {
@@ -52,8 +55,8 @@ func (t *target) transact(ctx context.Context, b *batch) error {
 // maxUnclear is how often rows may be refused with an unclear error before the table has taken any.
 const maxUnclear = 100
 
-// settle writes the rows of a batch and marks rows that the table refuses as dead. An unclear error is a row's own if the table takes other rows:
-// others says that it does.
+// settle writes the rows of a batch and marks rows that the table refuses as dead. An unclear error is attributed to the row if the table accepts
+// other rows; others says that it has.
 func (t *target) settle(ctx context.Context, b *batch, others bool) error {
 	t.rows = b.alive(t.rows[:0])
 	open := [][]int32{t.rows}

@@ -12,8 +12,8 @@ const (
 	Nano  = 1_000_000_000
 )
 
-// InfinityDate and MinusInfinityDate are the days since 1970 that represent the infinities, infinityMillis and minusInfinityMillis the milliseconds:
-// those of pgjdbc's constants. Of smaller units it is the largest and the smallest number.
+// InfinityDate and MinusInfinityDate are the days since 1970 that represent the infinities, infinityMillis and minusInfinityMillis the milliseconds,
+// as in pgjdbc. In smaller units the largest and the smallest int64 represent them.
 const (
 	InfinityDate, MinusInfinityDate     = 2146033979, -2147472691
 	infinityMillis, minusInfinityMillis = 9223372036825200000, -9223372036832400000

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Scanner walks over JSON. The results are slices of the text.
+// Scanner reads JSON from front to back. The results are slices of the text.
 type Scanner struct {
 	Text []byte
 	At   int
@@ -64,7 +64,7 @@ func (s *Scanner) Quoted() ([]byte, error) {
 	}
 }
 
-// maxNesting bounds the nesting of objects and arrays, as encoding/json does: what it takes for valid must not fail here.
+// maxNesting bounds the nesting of objects and arrays, as encoding/json does: a text that it accepts must not fail here.
 const maxNesting = 10000
 
 // Value reads any value and returns its text.
@@ -114,7 +114,7 @@ func (s *Scanner) nested() ([]byte, error) {
 	return nil, ErrJSON
 }
 
-// Fields calls use for each field of an object, with the name, without quotes and still escaped, and the value. use may end the walk with ErrStop.
+// Fields calls use for each field of an object, with the name, without quotes and still escaped, and the value. use can stop early with ErrStop.
 func Fields(object []byte, use func(name, value []byte) error) error {
 	s := Scanner{Text: object}
 	if !s.Take('{') {

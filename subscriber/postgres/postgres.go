@@ -30,8 +30,7 @@ var Settings = map[string]string{
 	"statement_timeout":                   "0",
 }
 
-// EqualOperator is an SQL expression for the operator, with its schema, that compares values of type t, a row of pg_type, for equality; an empty
-// string if there is none.
+// EqualOperator is an SQL expression: the schema-qualified equality operator of type t, a row of pg_type; ” if there is none.
 const EqualOperator = `coalesce((SELECT 'OPERATOR(' || pg_catalog.quote_ident(s.nspname) || '.' || p.oprname || ')'
     FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
     JOIN pg_catalog.pg_amop AS a ON a.amopfamily = o.opcfamily AND a.amoplefttype = t.oid AND a.amoprighttype = t.oid AND a.amopstrategy = CASE m.amname WHEN 'btree' THEN 3 ELSE 1 END

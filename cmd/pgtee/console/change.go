@@ -62,8 +62,8 @@ func (c *change) read(value []byte) (err error) {
 // Table returns SCHEMA.TABLE.
 func (c *change) Table() string { return c.Source.Schema + "." + c.Source.Table }
 
-// Committed returns when the change was committed, for a row of a snapshot when it was read; zero if the record does not say so. The record's timestamp
-// is when it was sent to Kafka.
+// Committed returns the commit time of the change, or the time at which a snapshot read the row; zero if the record has neither. The record's own
+// timestamp is the time at which it was sent to Kafka.
 func (c *change) Committed() time.Time {
 	if c.Source.CommitMillis == 0 {
 		return time.Time{}
@@ -130,15 +130,15 @@ func (c *change) Columns() []column {
 // Unchanged returns the number of columns that Columns has left out: unchanged, not in the WAL, or null in a row that was inserted or deleted.
 func (c *change) Unchanged() int { return c.unchanged }
 
-// follows completes an update whose former row is not in the WAL with the row of the previous change. Values that are missing there as well remain
+// fillBefore completes an update whose old row is not in the WAL with the row of the previous change. Values that are missing there as well remain
 // unknown.
-func (c *change) follows(last *change) {
+func (c *change) fillBefore(last *change) {
 	if c.NoBefore() && last != nil && last.after != nil {
 		c.before, c.Derived = last.after, true
 	}
 }
 
-// NoBefore reports whether the former row is not in the WAL, because the table has the default replica identity.
+// NoBefore reports whether the old row is not in the WAL, because the table has the default replica identity.
 func (c *change) NoBefore() bool { return c.Op == "u" && c.before == nil }
 
 func (c *change) names() (names []string) {

@@ -1,6 +1,6 @@
 // Package console is pgtee's web page. It answers: who changed this row, is the stream alive, why is the disk filling up? Its pages are rendered on
-// the server and work without JavaScript; small modules add dynamic parts. Reads are always limited. Of the data it shows only what was published:
-// masked values stay masked. Sessions, settings and checks come from this process and the database.
+// the server and work without JavaScript; small modules add dynamic parts. Every read of Kafka is limited. Rows are shown as they were
+// published: masked values stay masked. Sessions, settings and checks come from this process and the database.
 package console
 
 import (
@@ -70,7 +70,7 @@ type Console struct {
 	viewers  chan struct{} // limits the live streams
 }
 
-// maxViewers bounds the open live streams.
+// maxViewers is the maximum number of open live streams.
 const maxViewers = 50
 
 // Open starts to listen on the address. Run serves it.
@@ -173,7 +173,7 @@ func (c *Console) handler() http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, c.pages()[0].Path, http.StatusSeeOther)
 	})
-	return c.guard.around(mux)
+	return c.guard.protect(mux)
 }
 
 // stream returns the stream that a request names, the first one if it names none.

@@ -51,13 +51,14 @@ func transactionID(eventID string) string {
 	return ""
 }
 
-// ofSnapshot reports whether an event id is that of a row read by a snapshot, which is published some time after the transactions before its LSN.
+// ofSnapshot reports whether an event id is that of a row read by a snapshot. Such a row is published some time after the transactions that precede its
+// LSN.
 func ofSnapshot(eventID string) bool {
 	_, ordinal, _ := cutLast(eventID, "/")
 	return strings.HasPrefix(ordinal, "snapshot.")
 }
 
-// Direct reports whether a part of it was written without the proxy.
+// Direct reports whether a part of the transaction was written without the proxy.
 func (e *event) Direct() bool { return e.Session == nil || e.DirectRows > 0 }
 
 // Trust says how well the author is known: "verified", "false" for an alarm, "direct", or "unknown".

@@ -16,7 +16,7 @@ type filter struct {
 	Unverified                                               bool // only transactions that are not verified
 }
 
-// maxFilterBytes bounds each value of a filter.
+// maxFilterBytes is the maximum length of each value of a filter.
 const maxFilterBytes = 1024
 
 func parseFilter(q url.Values) filter {

@@ -87,7 +87,7 @@ func parseLogin(fields []string) (l Login, err error) {
 	if digest, hashed := strings.CutPrefix(fields[2], "sha256:"); hashed {
 		sum, err := hex.DecodeString(digest)
 		if err != nil || copy(l.hash[:], sum) != len(l.hash) || len(sum) != len(l.hash) {
-			return l, errors.New("behind sha256: want 64 hex digits")
+			return l, errors.New("want 64 hex digits after sha256:")
 		}
 		return l, nil
 	}
@@ -112,7 +112,7 @@ type guard struct {
 	tickets  map[[sha256.Size]byte]*ticket // by the hash of the cookie
 }
 
-// ticket is a login of a browser. It ends with its time, with the user's logging out, or with this process.
+// ticket is the session of a logged-in browser. It ends at its time limit, when the user logs out, or with this process.
 type ticket struct {
 	person
 	until time.Time
@@ -149,8 +149,8 @@ func newGuard(address net.Addr, cfg Config) (*guard, error) {
 	return g, nil
 }
 
-// around refuses requests that do not come from pages of the console, and sets the headers that its pages require.
-func (g *guard) around(next http.Handler) http.Handler {
+// protect refuses requests that do not come from pages of the console, and sets the headers that its pages require.
+func (g *guard) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "+
@@ -166,7 +166,7 @@ func (g *guard) around(next http.Handler) http.Handler {
 			return
 		}
 		if !sameOrigin(r) || g.foreign.Check(r) != nil {
-			http.Error(w, "pgtee console: refused, for another site asks", http.StatusForbidden)
+			http.Error(w, "pgtee console: refused: the request comes from another site", http.StatusForbidden)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
@@ -205,7 +205,7 @@ type person struct {
 	Role Role
 }
 
-// who returns the user who makes a request; a user without a role may only log in. A wrong secret is answered late.
+// who returns the user who makes a request; a user without a role may only log in. A request with a wrong secret is delayed.
 func (g *guard) who(r *http.Request) person {
 	if len(g.logins) == 0 {
 		return person{"", g.open}
@@ -270,7 +270,7 @@ func (g *guard) holder(cookie string, now time.Time) person {
 	return t.person
 }
 
-// revoke makes a cookie worthless.
+// revoke invalidates a cookie.
 func (g *guard) revoke(cookie string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -313,7 +313,7 @@ func (g *guard) logIn(w http.ResponseWriter, r *http.Request) {
 	who := g.login(r.PostFormValue("name"), r.PostFormValue("secret"))
 	if who.Role == 0 || r.PostFormValue("name") == "" {
 		g.fail(r, r.PostFormValue("name"))
-		g.loginPage(w, r, http.StatusUnauthorized, "Name or secret are not right.")
+		g.loginPage(w, r, http.StatusUnauthorized, "Wrong name or secret.")
 		return
 	}
 	g.log.Info("console: logged in", zap.String("who", who.Name), zap.Stringer("role", who.Role), zap.String("from", r.RemoteAddr))
@@ -329,14 +329,14 @@ func (g *guard) logOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
-// setCookie sets the cookie, or removes it if lasts is negative. The Origin, which browsers send with every form, tells whether they use TLS, even if a
-// proxy removes it.
+// setCookie sets the cookie, or removes it if lasts is negative. Browsers send an Origin with every form: it shows whether they use TLS, even if a
+// proxy in between terminates it.
 func (g *guard) setCookie(w http.ResponseWriter, r *http.Request, value string, lasts time.Duration) {
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: value, Path: "/", MaxAge: int(lasts.Seconds()),
 		HttpOnly: true, Secure: g.secure || strings.HasPrefix(r.Header.Get("Origin"), "https://"), SameSite: http.SameSiteStrictMode})
 }
 
-// fail logs and delays the answer to a wrong secret; the delay increases with the number of failures. name is "" if only a secret was sent.
+// fail logs a wrong secret and delays the response; the delay increases with the number of failures. name is "" if only a secret was sent.
 func (g *guard) fail(r *http.Request, name string) {
 	g.log.Warn("console: a login has failed", zap.String("finding", "console-login-failed"), zap.String("name", cut(name, 64)), zap.String("from", r.RemoteAddr))
 	g.mu.Lock()

@@ -37,7 +37,7 @@ type tablesPage struct {
 	More    int
 }
 
-// shownTables bounds the tables that the page queries in Kafka.
+// shownTables is the maximum number of tables on the page, whose topics it looks up in Kafka.
 const shownTables = 300
 
 func (c *Console) tables(r *http.Request, _ person) (any, error) {
@@ -87,7 +87,7 @@ func (c *Console) tables(r *http.Request, _ person) (any, error) {
 	return p, nil
 }
 
-// sizes returns the bounds of many topics at once. A topic that does not exist has none.
+// sizes returns the first and the last offsets of many topics at once. Topics that do not exist are left out.
 func (t *topics) sizes(ctx context.Context, names []string) (starts, ends map[string]position, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
@@ -135,7 +135,7 @@ type groupsPage struct {
 	Prefix string
 }
 
-// maxGroups bounds the groups on the page.
+// maxGroups is the maximum number of consumer groups that the page queries.
 const maxGroups = 500
 
 func (c *Console) groups(r *http.Request, _ person) (any, error) {
@@ -337,7 +337,7 @@ func (c *Console) letterOf(s *Stream, record *kgo.Record) letterState {
 	return state
 }
 
-// setting is a flag and the value with which it was loaded.
+// setting is a flag and its value at startup.
 type setting struct{ Name, Value string }
 
 type configurationPage struct{ Settings []setting }

@@ -91,7 +91,7 @@ func (c *Console) live(r *http.Request, _ person) (any, error) {
 	return p, nil
 }
 
-// startOf returns the position before which a page shows records: the asked one, which an older page begins at, or the end of the topic.
+// startOf returns the position before which a page shows records: the one in the URL of an older page, or the end of the topic.
 func startOf(asked string, starts, ends position) (before position, paged bool) {
 	if p := parsePosition(asked); p != nil {
 		return within(p, starts, ends), true
@@ -140,7 +140,7 @@ func (c *Console) liveEvents(w http.ResponseWriter, r *http.Request, who person)
 	case c.viewers <- struct{}{}:
 		defer func() { <-c.viewers }()
 	default:
-		http.Error(w, fmt.Sprintf("pgtee console: %d live pages are open, and no more may be", maxViewers), http.StatusServiceUnavailable)
+		http.Error(w, fmt.Sprintf("pgtee console: %d live pages are open, which is the maximum", maxViewers), http.StatusServiceUnavailable)
 		return
 	}
 	c.looked(r, who)
@@ -237,8 +237,8 @@ func (v *viewer) serve(ctx context.Context, after position) {
 	}
 }
 
-// resume reads the events between the browser's position, if it has one, and that of the tail. After an error nothing may be sent: the browser asks
-// again from its position.
+// resume reads the events between the browser's position, if it has one, and that of the tail. After an error no events may be sent, so that the
+// browser reconnects with its old position.
 func (v *viewer) resume(ctx context.Context, after, end position) error {
 	from := position{}
 	for partition, to := range end {
@@ -317,8 +317,8 @@ func (v *viewer) sendFrame() error {
 	return v.send("rows", "id: "+at.String()+"\n", frame)
 }
 
-// sendTrouble says why no events arrive; "": they arrive again. It has no id, so that a browser that reconnects continues after the last event that it
-// has received.
+// sendTrouble sends the reason why no events arrive; "": they arrive again. The message has no id, so that a browser that reconnects continues after the
+// last event that it has received.
 func (v *viewer) sendTrouble(text string) error {
 	return v.send("trouble", "", map[string]string{"text": text})
 }

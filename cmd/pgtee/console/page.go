@@ -24,7 +24,7 @@ type page struct {
 	data        func(*http.Request, person) (any, error)
 }
 
-// pages returns all of them, those in the menu in its order. They depend on what runs in this process.
+// pages returns all pages, in the order of the menu. They depend on what runs in this process.
 func (c *Console) pages() (list []page) {
 	if c.topics != nil {
 		list = append(list,
@@ -51,7 +51,7 @@ func (c *Console) pages() (list []page) {
 	return append(list, page{"/configuration", "Configuration", true, "configuration", c.configuration})
 }
 
-// frame contains what is around a page.
+// frame contains what the layout shows around a page.
 type frame struct {
 	Title   string
 	Path    string
@@ -81,7 +81,7 @@ func badRequest(format string, args ...any) error {
 	return shownError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
-// pageTime bounds the time for building a page.
+// pageTime is the time limit for building a page.
 const pageTime = 25 * time.Second
 
 // showing returns the handler of a page. Each access is logged with its user.

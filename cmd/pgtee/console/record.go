@@ -79,7 +79,7 @@ type value struct {
 	Cut    bool // the record contains more of it
 }
 
-// unavailable is the placeholder in Debezium's format for a long value that the statement did not change.
+// unavailable is Debezium's placeholder for a TOAST value that the statement did not change.
 const unavailable = `"__debezium_unavailable_value"`
 
 func valueOf(raw json.RawMessage) value {
@@ -122,7 +122,7 @@ func (c *Console) record(r *http.Request, _ person) (any, error) {
 	}
 	topic := r.FormValue("topic")
 	if !strings.HasPrefix(topic, s.Prefix+".") {
-		return nil, badRequest("topic %q is none of %s.*", cut(topic, 100), s.Prefix)
+		return nil, badRequest("topic %q does not begin with %s.", cut(topic, 100), s.Prefix)
 	}
 	partition, err := strconv.ParseInt(r.FormValue("partition"), 10, 32)
 	offset, err2 := strconv.ParseInt(r.FormValue("offset"), 10, 64)

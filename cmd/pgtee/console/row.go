@@ -158,8 +158,8 @@ func (p *rowPage) example() string {
 	return p.Example
 }
 
-// history reads backwards through the partition of the key. After its beginning it reads through the others: the topic may have had fewer partitions
-// once, and the key another one.
+// history reads backwards through the partition of the key, then through the other partitions: if partitions have been added to the topic, older records
+// of the key can be in another one.
 func (p *rowPage) history(r *http.Request, from *reading, key []byte, starts, ends position) error {
 	before, paged := startOf(r.FormValue("before"), starts, ends)
 	p.Paged = paged
@@ -202,7 +202,7 @@ func partitionOf(topic string, key []byte, partitions int) int32 {
 	return int32(byKey.Partition(&kgo.Record{Topic: topic, Key: key}, partitions))
 }
 
-// blame determines for each column the change that wrote its current value. If the row before an update is not in the WAL, a column counts as changed
+// blame determines for each column the change that wrote its current value. If the old row of an update is not in the WAL, a column counts as changed
 // if it differs from the previous change.
 func (p *rowPage) blame() {
 	var last *change
@@ -211,7 +211,7 @@ func (p *rowPage) blame() {
 		if c.Broken != "" {
 			continue
 		}
-		c.follows(last)
+		c.fillBefore(last)
 		p.Deleted, last = nil, c
 		if c.Op == "d" || c.Op == "t" {
 			p.Deleted, p.Blame = c, nil

@@ -26,7 +26,7 @@ type sessionState struct {
 	Wrote, Playback string // "" if no stream of this process has it
 }
 
-// shownSessions bounds the sessions on the page.
+// shownSessions is the maximum number of sessions on the page.
 const shownSessions = 1000
 
 func (c *Console) sessions(_ *http.Request, who person) (any, error) {
@@ -75,7 +75,7 @@ type played struct {
 	Pause time.Duration // since the previous transaction on the page
 }
 
-// shownPlayed bounds the transactions on a page.
+// shownPlayed is the maximum number of transactions on a page.
 const shownPlayed = 100
 
 func (c *Console) playback(r *http.Request, _ person) (any, error) {

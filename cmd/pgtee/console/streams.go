@@ -21,7 +21,7 @@ type streamState struct {
 	SlotNow    outbox.SlotStatus
 	Limit      int64 // of the WAL that the slot retains; 0: no limit
 	Full       float64
-	Lost       time.Duration // predicted time until the slot is lost, from the growth in the last minutes; 0: not in sight
+	Lost       time.Duration // predicted time until the slot is lost, from the growth in the last ten minutes; 0: unknown
 	Proven     attribution
 	SeriesURL  string
 	BatchSize  float64       // events per Kafka transaction
@@ -135,7 +135,7 @@ func (c *Console) signalSnapshot(w http.ResponseWriter, r *http.Request, who per
 	http.Redirect(w, r, c.link("/streams", s.Prefix), http.StatusSeeOther)
 }
 
-// proven counts the rows of the newest transactions.
+// proven counts the rows of the newest transactions by how well their author is known.
 func (c *Console) proven(ctx context.Context, from *reading, s *Stream) (a attribution, err error) {
 	starts, ends, err := c.topics.bounds(ctx, c.tails[s.Prefix].topic)
 	if err != nil {

@@ -41,8 +41,8 @@ func newTail(t *topics, stream, topic string) *tail {
 	return &tail{topics: t, stream: stream, topic: topic, news: make(chan struct{})}
 }
 
-// join starts to watch: the tail has all events from this number on, and older ones are before the position. Each join requires a leave, even if it
-// fails.
+// join registers a viewer. The tail has all events from number on; older events are in the topic before the position at. Each join requires a leave,
+// even if it fails.
 func (t *tail) join(ctx context.Context) (number int64, at position, err error) {
 	t.mu.Lock()
 	t.viewers++
@@ -120,7 +120,7 @@ func (t *tail) run(ctx context.Context, ready chan struct{}) {
 			err = t.follow(ctx)
 		}
 		if err != nil && ctx.Err() == nil && !errors.Is(err, errNoTopic) {
-			t.tell(err.Error())
+			t.notify(err.Error())
 		}
 		if errors.Is(err, errNoTopic) && !told { // all events will be new
 			told = true
@@ -206,16 +206,16 @@ func (t *tail) add(ctx context.Context, list []*event) {
 		t.events = append(t.events[:0:0], t.events[gone:]...)
 		t.first += int64(gone)
 	}
-	t.tellLocked("")
+	t.notifyLocked("")
 }
 
-func (t *tail) tell(trouble string) {
+func (t *tail) notify(trouble string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.tellLocked(trouble)
+	t.notifyLocked(trouble)
 }
 
-func (t *tail) tellLocked(trouble string) {
+func (t *tail) notifyLocked(trouble string) {
 	t.trouble = trouble
 	close(t.news)
 	t.news = make(chan struct{})

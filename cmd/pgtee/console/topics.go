@@ -21,7 +21,7 @@ const (
 	maxReadTime    = 8 * time.Second
 	maxReadBytes   = 64 << 20 // of keys and values
 	maxReadRecords = 200_000
-	windowShare    = 4 // a window of a search may have this fraction of what is left
+	windowShare    = 4 // a window of a search may use one of this many parts of what is left
 )
 
 const (
@@ -73,7 +73,7 @@ func (p position) String() string {
 	return string(text)
 }
 
-// maxPositionBytes bounds a position received from a browser.
+// maxPositionBytes is the maximum length of a position received from a browser.
 const maxPositionBytes = 16 << 10
 
 // parsePosition parses the result of String; nil if the text is anything else.
@@ -94,7 +94,7 @@ func parsePosition(text string) position {
 	return p
 }
 
-// bounds returns the first offsets of a topic and the offsets after its last decided records.
+// bounds returns, for each partition of a topic, the first offset and the last stable offset.
 func (t *topics) bounds(ctx context.Context, topic string) (starts, ends position, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
@@ -146,7 +146,7 @@ func kafkaError(err error) error {
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return errNoTopic
 	}
-	return fmt.Errorf("Kafka does not answer as it should: %w", err)
+	return fmt.Errorf("a request to Kafka has failed: %w", err)
 }
 
 // reading is what one request reads from Kafka: its limits hold for all of its reads together.
@@ -165,8 +165,8 @@ func (t *topics) begin() *reading {
 // spent reports whether a limit has been reached.
 func (r *reading) spent() bool { return r.time <= 0 || r.bytes <= 0 || r.records <= 0 }
 
-// read passes on the committed records from one position to another, in order within a partition, until f returns false or a limit is reached: then
-// cut is true. The records remain valid.
+// read calls f with the committed records from one position to another, in order within each partition, until f returns false. cut means that a limit was
+// reached before the end. The records remain valid.
 func (r *reading) read(ctx context.Context, topic string, from, to position, f func(*kgo.Record) bool) (cut bool, err error) {
 	left := map[int32]kgo.Offset{}
 	for partition, end := range to {
@@ -231,7 +231,7 @@ type search struct {
 	starts, before position
 	want           int // number of records
 	keep           func(*kgo.Record) bool
-	stop           func(*kgo.Record) bool // reports whether no record before this one in its partition can be wanted; nil: they all can
+	stop           func(*kgo.Record) bool // reports whether the records before this one in its partition can be skipped; nil: never
 }
 
 // minWindow is the minimum number of offsets that are read of a partition, unless their records are too large together.
@@ -275,8 +275,8 @@ func (r *reading) find(ctx context.Context, s search) (found []*kgo.Record, more
 	return found, end, nil
 }
 
-// window returns the records from one position to another, newest first. whole is false if a limit was reached; with shared, a window has only a share
-// of it.
+// window returns the records from one position to another, newest first. whole is false if a limit was reached. With shared, the window may use only a
+// share of the limit on bytes.
 func (r *reading) window(ctx context.Context, topic string, from, to position, shared bool) (records []*kgo.Record, whole bool, err error) {
 	bytes, share := 0, r.bytes/windowShare
 	fits := func() bool { return !shared || bytes <= share }

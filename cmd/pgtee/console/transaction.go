@@ -84,8 +84,8 @@ func atoi(text string) int {
 	return n
 }
 
-// findTransaction returns the audit record with an id. Its former position is a hint; without it, the id is used to search, because the transactions
-// in a partition are in the order of their commits.
+// findTransaction returns the audit record of a transaction. It looks first at the place at, where the record was last seen, and otherwise searches for
+// the id, because the transactions in a partition are in commit order.
 func (c *Console) findTransaction(ctx context.Context, s *Stream, id, at string) (*kgo.Record, error) {
 	topic, reading := c.tails[s.Prefix].topic, c.topics.begin()
 	p, o, _ := strings.Cut(at, ".")
@@ -273,20 +273,20 @@ func (p *transactionPage) Wanted() (rows int) {
 	return rows
 }
 
-// Limits of the search for former rows.
+// Limits of the search for old rows.
 const (
 	maxBeforeRows    = 100    // per topic
 	maxBeforeRecords = 20_000 // records that are read
 )
 
-// findBefore searches the preceding record of updates whose former row is not in the WAL. The changes are of one topic.
+// findBefore searches for the previous records of rows that were updated without the old row in the WAL. The changes are of one topic.
 func (c *Console) findBefore(ctx context.Context, from *reading, changes []*change) error {
 	last := map[string]*change{} // by key, in this transaction
 	first := map[string]*change{}
 	before, topic := position{}, ""
 	for _, change := range changes {
 		key := string(change.Key)
-		change.follows(last[key])
+		change.fillBefore(last[key])
 		last[key] = change
 		if change.NoBefore() && first[key] == nil && len(first) < maxBeforeRows {
 			first[key], topic = change, change.Record.Topic
@@ -314,7 +314,7 @@ func (c *Console) findBefore(ctx context.Context, from *reading, changes []*chan
 		return true
 	}})
 	for _, r := range records {
-		first[string(payloadOf(r.Key))].follows(changeOf(r))
+		first[string(payloadOf(r.Key))].fillBefore(changeOf(r))
 	}
 	return err
 }

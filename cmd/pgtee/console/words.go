@@ -12,7 +12,7 @@ import (
 
 // functions are the functions available in the templates.
 var functions = template.FuncMap{
-	"bytes":    sizeText,
+	"bytes":    SizeText,
 	"count":    countText,
 	"span":     spanText,
 	"iso":      func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") },
@@ -25,12 +25,12 @@ var functions = template.FuncMap{
 	"bare":     func(table string) string { return strings.TrimPrefix(table, "public.") },
 	"plural":   plural,
 	"plural64": func(n int64, one, many string) string { return plural(int(n), one, many) },
-	"bytes64":  func(n int) string { return sizeText(int64(n)) },
+	"bytes64":  func(n int) string { return SizeText(int64(n)) },
 	"operator": func(op string) string { return operations[op] },
 }
 
-// sizeText formats a size as PostgreSQL does.
-func sizeText(bytes int64) string {
+// SizeText formats a size as PostgreSQL does.
+func SizeText(bytes int64) string {
 	size, unit := float64(bytes), "B"
 	for _, next := range []string{"kB", "MB", "GB", "TB"} {
 		if math.Abs(size) < 1024 {

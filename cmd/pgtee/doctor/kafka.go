@@ -18,7 +18,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// histories are the topics in which every record counts, whatever its key.
+// histories are the topics that must not be compacted: every record counts, whatever its key.
 var histories = []string{"audit", "ddl", "transaction", "dead-letter"}
 
 // Kafka checks the topics of a prefix, and whether the publisher of cfg has the privileges it needs. It changes nothing.

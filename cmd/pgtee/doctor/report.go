@@ -42,7 +42,7 @@ func (r *Report) Add(place string, findings ...outbox.Finding) {
 	}
 }
 
-// Fail adds an error that prevented a check, and its text: as the finding that it is, or as check-incomplete.
+// Fail adds an error that prevented a check, with its text: as the finding to which it belongs, or as check-incomplete.
 func (r *Report) Fail(place, text string, err error) {
 	entry, _ := Lookup("check-incomplete")
 	if ids := IDs(err); len(ids) > 0 {
@@ -61,7 +61,7 @@ const (
 	Unknown  = 3 // something could not be checked
 )
 
-// Status returns the highest severity.
+// Status returns Unknown if something could not be checked, otherwise the highest severity.
 func (r *Report) Status() int {
 	status := Well
 	for _, f := range r.Findings {
@@ -132,7 +132,7 @@ func (r *Report) writeText(out io.Writer) error {
 	}
 	b.WriteString(r.Summary())
 	if r.Status() != Well {
-		b.WriteString("; pgtee explain ID tells more")
+		b.WriteString("; pgtee explain ID explains a finding")
 	}
 	b.WriteString("\n")
 	_, err := io.WriteString(out, b.String())

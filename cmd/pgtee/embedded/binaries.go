@@ -132,14 +132,14 @@ func fetch(major int) (binaries, error) {
 	// Another process may have been faster; its programs are equivalent.
 	if err := os.Rename(extracted, final); err != nil && !errors.Is(err, os.ErrExist) {
 		if _, statErr := os.Stat(found.path("postgres")); statErr != nil {
-			return binaries{}, fmt.Errorf("keep the PostgreSQL programs: %w", err)
+			return binaries{}, fmt.Errorf("move the PostgreSQL programs into the cache: %w", err)
 		}
 	}
 	return found, nil
 }
 
-// download makes the library download and extract its archive. The library does that only while starting a server of its own, which refuses root and
-// would outlive this process; an encoding that initdb rejects makes it return in between.
+// download uses Start of the library, because nothing else in it downloads and extracts the archive. Start would then run a server, which refuses root
+// and would outlive this process; an encoding that initdb rejects makes Start fail before that.
 func download(version embeddedpostgres.PostgresVersion, cache, scratch, extracted string) error {
 	port, err := freePort()
 	if err != nil {

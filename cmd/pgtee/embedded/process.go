@@ -41,8 +41,8 @@ func (p *Postgres) run(ctx context.Context, program string, args ...string) erro
 	return nil
 }
 
-// startProcess starts the postmaster. One goroutine starts it and waits for it, on a thread of its own, because the kernel considers the end of the
-// starting thread as the end of the parent.
+// startProcess starts the postmaster. One goroutine starts it and waits for it, on a thread of its own, because the kernel sends the parent death
+// signal when the starting thread ends.
 func (p *Postgres) startProcess(args []string) (*process, error) {
 	log, err := os.OpenFile(p.LogFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {

@@ -25,7 +25,7 @@ func emptyCart(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// placeOrder is a transaction of several statements; every sixth customer changes their mind, and some find a product out of stock.
+// placeOrder is a transaction of several statements. One in six is rolled back by the customer, and some fail because a product is out of stock.
 func placeOrder(ctx context.Context, conn *pgx.Conn) error {
 	changedMind := errors.New("the customer changed their mind")
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
@@ -70,7 +70,7 @@ func correctAddress(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// cancelOrder rolls back a step within its transaction, to a savepoint.
+// cancelOrder is a transaction in which a statement is rolled back to a savepoint.
 func cancelOrder(ctx context.Context, conn *pgx.Conn) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		var order int64
@@ -120,7 +120,7 @@ func importPrices(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// alterSchema makes the next change to the schema; columns are added without a default, which would change rows without any event.
+// alterSchema makes a random change to the schema. Columns are added without a default, which would change rows without any event.
 func alterSchema(ctx context.Context, conn *pgx.Conn) error {
 	var columns int
 	if err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_attribute WHERE attrelid = 'orders'::regclass AND attnum > 0").Scan(&columns); err != nil {

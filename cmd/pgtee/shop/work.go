@@ -20,7 +20,7 @@ type clerk struct {
 	tasks             []task
 }
 
-// task is one piece of work; it may be repeated after a conflict with others.
+// task is one piece of work. It may fail because of a conflict with others.
 type task func(ctx context.Context, conn *pgx.Conn) error
 
 var staff = []clerk{
@@ -78,7 +78,7 @@ func (c clerk) work(ctx context.Context, address Address, random *rand.Rand) err
 	}
 }
 
-// isConflict reports whether a concurrent transaction caused the failure, as in any busy shop.
+// isConflict reports whether a failure is a normal effect of concurrent work, and not an error of the demo.
 func isConflict(err error) bool {
 	var pgErr *pgconn.PgError
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -53,10 +53,10 @@ func (f *fold) add(e *event) {
 			clear(f.newest)
 		}
 	case "d":
-		f.turn(e)
+		f.followKey(e)
 		f.remove(e)
 	case "c", "u", "r":
-		f.turn(e)
+		f.followKey(e)
 		if e.key == nil && e.op == "u" {
 			f.remove(e)
 		}
@@ -64,8 +64,8 @@ func (f *fold) add(e *event) {
 	}
 }
 
-// turn detects that the key of the records has changed.
-func (f *fold) turn(e *event) {
+// followKey detects that the key of the records has changed, and then stores the rows under the new key.
+func (f *fold) followKey(e *event) {
 	columns := slices.Sorted(maps.Keys(e.key))
 	by := fmt.Sprint(columns)
 	if e.op == "r" {

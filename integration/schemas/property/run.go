@@ -137,7 +137,7 @@ func (r *Run) players(ctx context.Context, p *place, seed uint64) (players []*sc
 	return players, nil
 }
 
-// acts makes each player act this number of times on its tables, with a percentage of DDL.
+// acts makes each player act perTable times per table on its share of the tables, with a percentage of DDL.
 func acts(ctx context.Context, p *place, players []*script, perTable, ddl int, from, to int) error {
 	var running sync.WaitGroup
 	failures := make([]error, len(players))
@@ -341,19 +341,19 @@ func (s *pass) compare(ctx context.Context, held map[int]map[string]row) (*Verdi
 		v.Stale += len(j.fold.stale)
 		v.KeysChanged += min(1, len(keys))
 		if wrong := slices.Concat(keys, j.fold.stale, unequal); len(wrong) > 0 {
-			v.Findings = append(v.Findings, s.tell(&j, events[t.number], wrong))
+			v.Findings = append(v.Findings, s.describe(&j, events[t.number], wrong))
 		}
 	}
 	return v, nil
 }
 
 const (
-	toldLines   = 4
-	toldRecords = 12
+	shownLines   = 4
+	shownRecords = 12
 )
 
-// tell describes the errors of a table, with the information needed to find the cause.
-func (s *pass) tell(j *judged, events []*event, wrong []string) string {
+// describe describes the errors of a table, with the information needed to find the cause.
+func (s *pass) describe(j *judged, events []*event, wrong []string) string {
 	var b strings.Builder
 	t := j.table
 	split := "whole"
@@ -361,10 +361,10 @@ func (s *pass) tell(j *judged, events []*event, wrong []string) string {
 		split = "partitioned by " + t.split.name
 	}
 	fmt.Fprintf(&b, "PostgreSQL %d, %s, table %s: %s, %s, filtered %v, %d records\n", s.run.Major, s.topics.prefix, t, t.style.name, split, j.filtered, len(events))
-	for _, line := range wrong[:min(toldLines, len(wrong))] {
+	for _, line := range wrong[:min(shownLines, len(wrong))] {
 		fmt.Fprintf(&b, "  %.700s\n", line)
 	}
-	if n := len(wrong) - toldLines; n > 0 {
+	if n := len(wrong) - shownLines; n > 0 {
 		fmt.Fprintf(&b, "  … and %d more\n", n)
 	}
 	for _, sql := range t.history {
@@ -379,7 +379,7 @@ func (s *pass) tell(j *judged, events []*event, wrong []string) string {
 	}
 	told := 0
 	for _, e := range events {
-		if told < toldRecords && (e.op == "t" || len(ids) == 0 || ids[e.after[columnID]] || ids[e.before[columnID]]) {
+		if told < shownRecords && (e.op == "t" || len(ids) == 0 || ids[e.after[columnID]] || ids[e.before[columnID]]) {
 			fmt.Fprintf(&b, "    %.500s\n", e.text)
 			told++
 		}

@@ -18,7 +18,7 @@ type table struct {
 	leaves  []*leaf // for a partitioned table
 	rows    []int   // c0 of the existing rows
 
-	filtered bool // it has a row filter in the even passes, otherwise in the odd ones
+	filtered bool // it has a row filter in the first pass, otherwise in the second
 	epochs   int  // how often its key columns have changed
 	dropped  bool
 	last     map[string]row // rows when it was dropped
