@@ -64,6 +64,12 @@ var attacks = []struct {
 	{"message in a function", []say{simple("SELECT via_message('N')")}},
 	{"message in DO", []say{simple("DO $$BEGIN PERFORM via_message('N'); END$$")}},
 	{"called by hand", []say{simple("SELECT pgtee.sign('N',current_user);INSERT INTO t (v) VALUES ('forged')"), simple("SELECT pgtee.note('N',current_user);INSERT INTO t (v) VALUES ('forged')")}},
+	{"put by hand", []say{simple("/*N*/;CALL pgtee.put('0',current_user,true,true);INSERT INTO t (v) VALUES ('forged')"),
+		simple("/*N*/;CALL pgtee.put('0',current_user,true,false);INSERT INTO t (v) VALUES ('forged')")}},
+	{"put by hand, and the proxy's own notes are undone", []say{simple("BEGIN; INSERT INTO t (v) VALUES ('lost'); ROLLBACK; /*N*/;CALL pgtee.put('9',current_user,true,true);INSERT INTO t (v) VALUES ('forged')")}},
+	{"put in front of the proxy's own", []say{simple("SELECT 1 /*N*/;/*N*/;CALL pgtee.put('0',current_user,true,true);BEGIN; ROLLBACK; INSERT INTO t (v) VALUES ('forged')")}},
+	{"put, extended", []say{burst("Z", all(parse("", "/*N*/;CALL pgtee.put('0',current_user,true,true)"), bind("", ""), execute(""), parse("", "INSERT INTO t (v) VALUES ('forged')"), bind("", ""), execute(""), sync_)...)}},
+	{"put in DO", []say{simple("/*N*/;DO $$BEGIN /*N*/;CALL pgtee.put('0',current_user,true,true); INSERT INTO t (v) VALUES ('forged'); END$$")}},
 	{"called by hand, in a block", []say{simple("BEGIN"), simple("SELECT pgtee.sign('N',current_user)"), simple("SELECT pgtee.note('N',current_user)"), simple("INSERT INTO t (v) VALUES ('forged')"), simple("COMMIT")}},
 	{"called in a function", []say{simple("SELECT via_sign('N')")}},
 	{"called in DO that commits", []say{simple("DO $$BEGIN PERFORM pgtee.sign('N', current_user::name); PERFORM pgtee.note('N', current_user::name); INSERT INTO t (v) VALUES ('forged'); COMMIT; END$$")}},
@@ -135,12 +141,14 @@ func TestBorrowedNotes(t *testing.T) {
 	}
 }
 
+var aNote = regexp.MustCompile(`(?:pgtee\.(?:note|sign)\('|/\*)([A-Za-z0-9+/=]{128,})`)
+
 // steal returns the note of a transaction that is open, as whoever may read pg_stat_activity does.
 func (r *runner) steal(victim *pgx.Conn) string {
 	r.t.Helper()
 	r.exec(victim, stolen)
 	query := r.Query("SELECT query FROM pg_stat_activity WHERE application_name = 'victim'")
-	found := regexp.MustCompile(`pgtee\.(?:note|sign)\('([^']*)'`).FindStringSubmatch(query)
+	found := aNote.FindStringSubmatch(query)
 	if found == nil {
 		r.t.Fatalf("no note in %q", query)
 	}
@@ -163,7 +171,7 @@ func (r *runner) attack(address, note string, steps []say) {
 		exchange(r.t, client.conn, simple("SET application_name = 'own'"))
 		exchange(r.t, client.conn, simple(stolen))
 		query := r.Query("SELECT query FROM pg_stat_activity WHERE application_name = 'own' AND datname = current_database() AND state <> 'idle'")
-		if found := regexp.MustCompile(`pgtee\.(?:note|sign)\('([^']*)'`).FindStringSubmatch(query); found != nil {
+		if found := aNote.FindStringSubmatch(query); found != nil {
 			note = found[1]
 		}
 		exchange(r.t, client.conn, simple("ROLLBACK"))
@@ -182,7 +190,7 @@ func (r *runner) attack(address, note string, steps []say) {
 // withNote fills in the note N, and the OID of a function that is called by name.
 func (r *runner) withNote(m pgproto3.FrontendMessage, note string) pgproto3.FrontendMessage {
 	quoted := func(sql string) string {
-		return strings.NewReplacer("'N'", "'"+note+"'", "E'N", "E'"+note).Replace(sql)
+		return strings.NewReplacer("'N'", "'"+note+"'", "E'N", "E'"+note, "/*N*/", "/*"+note+"*/").Replace(sql)
 	}
 	switch m := m.(type) {
 	case *pgproto3.Query:
@@ -208,4 +216,58 @@ func (r *runner) withNote(m pgproto3.FrontendMessage, note string) pgproto3.Fron
 		return &filled
 	}
 	return m
+}
+
+// A statement can read the notes further on in its own Query. It cannot use them, in a statement of its own or through a view, for rows that are then
+// attributed to a statement that never runs or is rolled back.
+func TestNotesFurtherOnInAQuery(t *testing.T) {
+	const (
+		further = `regexp_replace(current_query(), '^.*(note[(]''|sign[(]''|/[*])([A-Za-z0-9+/=]{128,}).*$', '\2')`
+		steal   = "SELECT pgtee.note(" + further + ", current_user)::text, pgtee.sign(" + further + ", current_user)::text"
+		failed  = "; COMMIT; SELECT 1/0; INSERT INTO u VALUES (1)"
+		undone  = "; SAVEPOINT s; INSERT INTO u VALUES (1); ROLLBACK TO s; COMMIT"
+	)
+	for _, major := range []int{15, 18} {
+		for _, outbox := range []string{"table", "message"} {
+			t.Run(fmt.Sprintf("%d %s", major, outbox), func(t *testing.T) {
+				t.Parallel()
+				r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), outbox)
+				r.Start("CREATE TABLE u (id int); CREATE TABLE t (id serial PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 50);")
+				tools := r.dial(r.URL())
+				r.exec(tools, "CREATE VIEW stealing AS "+steal+"; CREATE FUNCTION inlined() RETURNS text LANGUAGE sql AS $$"+strings.Replace(steal, "::text, ", "::text || ", 1)+"$$")
+				tools.Close(r.ctx)
+				conn := r.dial(r.ProxyURL("postgres", "thief"))
+				defer conn.Close(r.ctx)
+				for _, write := range []string{
+					"WITH n AS MATERIALIZED (" + steal + ") DELETE FROM t USING n WHERE id = (SELECT min(id) FROM t)",
+					"DELETE FROM t USING stealing WHERE id = (SELECT min(id) FROM t)",
+					"DELETE FROM t WHERE id = (SELECT min(id) FROM t) RETURNING (SELECT n FROM (" + steal + ") AS s (n, m))",
+					"DELETE FROM t WHERE id = (SELECT min(id) FROM t) AND inlined() IS NOT DISTINCT FROM inlined()",
+					"CALL pgtee . put(1, current_user, true, false); DELETE FROM t WHERE id = (SELECT min(id) FROM t)",
+					"CALL pgtee.put('1', current_user, true, true); DELETE FROM t WHERE id = (SELECT min(id) FROM t)",
+					"DO $$DECLARE k int := 1; BEGIN CALL pgtee.put(k, current_user, true, false); k := 2; CALL pgtee.put(k, current_user, true, true); END$$; DELETE FROM t WHERE id = (SELECT min(id) FROM t)",
+				} {
+					for _, end := range []string{failed, undone} {
+						if _, err := conn.Exec(r.ctx, "BEGIN; "+write+end, pgx.QueryExecModeSimpleProtocol); (err != nil) != (end == failed) {
+							t.Errorf("%s: %v", write, err)
+						}
+					}
+				}
+				r.Drain()
+				deleted := 0
+				for _, e := range r.Events("public.t") {
+					if e.Op != "d" {
+						continue
+					}
+					deleted++
+					if a := e.Pgtee; a.Verified && a.Statement.Number != 0 && !strings.Contains(a.Statement.Text, "DELETE FROM t") {
+						t.Errorf("%v: %+v", e.Before, a)
+					}
+				}
+				if deleted != 14 {
+					t.Errorf("%d rows are deleted, want 14", deleted)
+				}
+			})
+		}
+	}
 }

@@ -107,7 +107,8 @@ func shown(t *testing.T, conn *pgconn.PgConn, name string) string {
 const plantedSchema = `CREATE SCHEMA pgtee; CREATE TABLE t (id int); GRANT ALL ON SCHEMA pgtee TO PUBLIC; GRANT ALL ON t TO PUBLIC;
 CREATE FUNCTION pgtee.ready() RETURNS int LANGUAGE plpgsql %[1]s AS 'BEGIN PERFORM pg_notify(''ran'', ''ready by '' || session_user); RETURN 2; END';
 CREATE FUNCTION pgtee.note(text, name) RETURNS void LANGUAGE plpgsql %[1]s AS 'BEGIN PERFORM pg_notify(''ran'', ''note by '' || session_user); END';
-CREATE FUNCTION pgtee.sign(text, name) RETURNS void LANGUAGE plpgsql %[1]s AS 'BEGIN PERFORM pg_notify(''ran'', ''note by '' || session_user); END'`
+CREATE FUNCTION pgtee.sign(text, name) RETURNS void LANGUAGE plpgsql %[1]s AS 'BEGIN PERFORM pg_notify(''ran'', ''note by '' || session_user); END';
+CREATE PROCEDURE pgtee.put(INOUT note int, name, boolean, boolean) LANGUAGE plpgsql %[1]s AS 'BEGIN PERFORM pg_notify(''ran'', ''note by '' || session_user); END'`
 
 // Whoever owns a database can plant code in it. A superuser who logs in through the proxy does not run it.
 func TestPlantedSchemaIsNotCalled(t *testing.T) {

@@ -49,14 +49,14 @@ func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.St
 	s.notes.statement++
 	text, _, _ := cutString(m.body)
 	subject := s.notes.carry(carriedText(text, st), st, set)
-	subject.flags |= note.FlagAfter | ddlFlag(st)
+	subject.flags |= note.FlagOutsideBlock | ddlFlag(st)
 	s.apply(effectsOf(st), subject)
 	if succeeded, err := s.await(m, e); !succeeded || err != nil {
 		return err
 	}
 	e.visibility = finish
 	if err := s.send(e, func(dst []byte) []byte {
-		return append(append(s.notes.splice(dst, set, subject, true), spliceAfter...), 0)
+		return append(s.notes.splice(dst, set, subject, true), 0)
 	}); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (s *session) syncThenNote(m message, e entry, st *statement) error {
 		return err
 	}
 	subject := st.subject
-	subject.flags |= note.FlagAfter
+	subject.flags |= note.FlagOutsideBlock
 	if err := s.note(finish, subject, s.pending.settings.Load(), true); err != nil {
 		return err
 	}

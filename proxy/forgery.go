@@ -11,10 +11,10 @@ import (
 // the client could call pgtee.note() or pgtee.sign() with it in another transaction, whose rows would name the statement of the first one.
 //
 // Both functions accept only a note that the text from the client's connection contains in the spelling below. Each statement of a text with
-// that spelling therefore gets a note in front. The notes of a session are numbered, so that the other one then counts as a replay.
+// that spelling therefore gets a note in front. The notes of a session are numbered, so the older note then counts as a replay.
 
-// ourCall matches the calls that pgtee.note() and pgtee.sign() accept. A text that quotes one has two apostrophes, and is accepted by neither.
-var ourCall = regexp.MustCompile(`pgtee\.(note|sign)\(('[^']|\$1)`)
+// ourCall matches the calls that pgtee.note(), pgtee.sign() and pgtee.put() accept. A text that quotes one has two apostrophes, and is accepted by neither.
+var ourCall = regexp.MustCompile(`pgtee\.(note|sign|put)\(('[^']|\$1)`)
 
 const maxOurCall = len("pgtee.note('A")
 
@@ -23,7 +23,8 @@ func callsForNote(text []byte) bool {
 }
 
 // guard handles a text, whose statements are in s.list, that calls for a note. If the text has not been understood to its end, the rest may contain a
-// ROLLBACK, which would undo the notes in front of it: then the session ends. The rest of a text that is longer than the buffer must not call for one.
+// ROLLBACK, which would undo the notes in front of it: then the session ends. checkRest looks for such calls
+// in the rest of a text that is longer than the buffer.
 func (s *session) guard(text []byte, readable, whole bool) error {
 	if !whole {
 		s.unread = append(s.unread[:0], text[max(0, len(text)-maxOurCall):]...)

@@ -6,7 +6,7 @@ import (
 )
 
 // Deferred triggers and the queries of cursors WITH HOLD write at the end of their transaction, and the proxy cannot know which statement caused
-// that. If there may be such triggers or cursors, a note of no statement therefore separates the statements from the end of the transaction.
+// that. If there may be such triggers or cursors, a note without a statement therefore separates the statements from the end of the transaction.
 
 // nobody is the subject of such a note.
 var nobody = subject{flags: note.FlagNameless}
@@ -16,9 +16,10 @@ func endsTransaction(effect parser.Effect) bool {
 	return effect == parser.Commit || effect == parser.CommitChain || effect == parser.PrepareTransaction
 }
 
-// blamesLate reports whether rows written at the end of the transaction would be attributed to a statement that may not have caused them: the last of
-// several, or one that is not a cursor. explicit says that a statement ends the transaction, sent how many notes it has.
-func (s *session) blamesLate(set *settings, explicit bool, sent int) bool {
+// endNeedsNote reports whether rows written at the end of the transaction would otherwise be attributed to a statement that may not have caused them: the
+// last of several, or one other than the cursor's. explicit: a statement ends the transaction, instead of a Sync or the end of a Query. sent: how many
+// notes the transaction has.
+func (s *session) endNeedsNote(set *settings, explicit bool, sent int) bool {
 	tx := &s.tx
 	if s.notes == nil || sent == 0 || tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) {
 		return false
@@ -41,7 +42,7 @@ func (s *session) mayNoteEnd() (bool, error) {
 
 // noteEnd sends such a note before an Execute that ends a block.
 func (s *session) noteEnd(set *settings) error {
-	if !s.blamesLate(set, true, s.tx.sent) {
+	if !s.endNeedsNote(set, true, s.tx.sent) {
 		return nil
 	}
 	if ok, err := s.mayNoteEnd(); !ok || err != nil {
@@ -52,7 +53,7 @@ func (s *session) noteEnd(set *settings) error {
 
 // noteImplicitEnd sends such a note before the Sync that ends a group outside a block, unless the server may be reading copy data then.
 func (s *session) noteImplicitEnd(set *settings) error {
-	if s.tx.open || s.tx.begun || s.executed.group == s.tx.group && s.executed.copy || !s.blamesLate(set, false, s.tx.sent) {
+	if s.tx.open || s.tx.begun || s.executed.group == s.tx.group && s.executed.copy || !s.endNeedsNote(set, false, s.tx.sent) {
 		return nil
 	}
 	return s.note(swallow, nobody, set, s.tx.trail())
@@ -61,7 +62,7 @@ func (s *session) noteImplicitEnd(set *settings) error {
 // end writes such a note in front of statement i of a Query, which ends a block.
 func (w *queryWriter) end(i int, st *parser.Statement) error {
 	s := w.session
-	if !w.ready || !s.blamesLate(w.set, true, s.tx.sent) {
+	if !w.ready || !s.endNeedsNote(w.set, true, s.tx.sent) {
 		return nil
 	}
 	if i == 0 { // after another statement of the text, the note does not run if that statement fails
@@ -87,18 +88,18 @@ func (w *queryWriter) implicitEnd() {
 	}
 	w.open()
 	w.copyTo(st.To)
-	w.write(splice{result: last + 1 + len(w.splices), at: w.charsTo(st.To), closes: true}, nobody, s.tx.trail(), before, trailAfter)
+	w.write(splice{result: last + 1 + len(w.splices), at: w.charsTo(st.To), closes: true}, nobody, s.tx.trail(), false, before, "")
 }
 
 // endsLate reports whether the transaction ends with statement i, the last of several in a Query, and rows written at its end would be attributed to the
 // wrong statement. sent is the number of notes up to this statement.
 func (w *queryWriter) endsLate(i, sent int) bool {
 	s := w.session
-	return w.ready && i > 0 && i == len(s.list)-1 && !s.tx.open && !s.tx.begun && s.blamesLate(w.set, false, sent)
+	return w.ready && i > 0 && i == len(s.list)-1 && !s.tx.open && !s.tx.begun && s.endNeedsNote(w.set, false, sent)
 }
 
-// isLate reports whether such a note must stand in front of statement i, or in place of its own: behind it there can be none, since the text behind
-// what the grammar cannot read may belong to it.
+// isLate reports whether such a note must go in front of the last statement, in place of the statement's own note. That is so if the grammar cannot read
+// the statement: then its end is uncertain, and a note behind it might become part of it.
 func (w *queryWriter) isLate(i, sent int) bool { return w.endsLate(i, sent) && !w.parsesLast() }
 
 // parsesLast reports whether the grammar reads the last statement, whose end is then certain.

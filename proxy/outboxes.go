@@ -10,7 +10,7 @@ import (
 
 // schema describes schema pgtee as found in the catalog of a database. A value is never modified.
 type schema struct {
-	functions string // the OIDs of note() and ready()
+	functions string // the OIDs of note(), put(), ready() and sign()
 	owner     string // the role that owns them and the schema
 	superuser bool   // whether that role is a superuser
 	mixed     bool   // whether several roles own them
@@ -27,8 +27,8 @@ func readSchema(answer []byte) (found *schema, allowed bool) {
 	return &schema{functions: fields[0], mixed: !is(1), public: is(2), superuser: is(4), owner: fields[5]}, is(3)
 }
 
-// access says what one session knows about a database's outbox and may do with it. A function runs with the privileges of its caller, or can use
-// them, and the owner of a database can create a schema pgtee in it. Functions of that schema are therefore called only if its owner is a superuser,
+// access says what one session knows about a database's outbox and may do with it. A function that is called in the session can use the privileges of
+// its role, and the owner of a database can create a schema pgtee in it. Functions of that schema are therefore called only if its owner is a superuser,
 // the session's own role, or a role named in the proxy's configuration.
 type access struct {
 	*database
@@ -54,7 +54,7 @@ func (a *access) isReady() bool {
 // catalogLasts is how long a result of the catalog query for a schema is considered valid.
 const catalogLasts = 10 * time.Second
 
-// absenceLasts is how long "no outbox" is considered valid before another session asks again, if the catalog shows the same schema.
+// absenceLasts is how long the answer of ready() that there is no outbox remains valid for the same schema.
 const absenceLasts = 5 * time.Second
 
 // database is what is known about the outbox of one database on one server. A database that is dropped and recreated under the same name, or renamed
@@ -62,7 +62,7 @@ const absenceLasts = 5 * time.Second
 type database struct {
 	vocabulary vocabulary
 
-	place  string                 // place of its catalog; "" until a session has asked
+	place  string                 // path of the file of its pg_class, which identifies it; "" until a session has asked
 	outbox atomic.Pointer[schema] // the schema to which notes can be written; nil: none, or unknown
 	emits  atomic.Bool            // everybody may call pg_logical_emit_message()
 
@@ -80,9 +80,9 @@ type problem string
 
 const (
 	noOutbox problem = "no outbox, or one of an older pgtee: writes are not attributed; run pgtee setup"
-	distrust problem = "schema pgtee belongs to a role that is not trusted: nothing of it is called, and writes are not attributed; " +
+	distrust problem = "schema pgtee belongs to a role that is not trusted: its functions are not called, and writes are not attributed; " +
 		"if that role ran pgtee setup, start the proxy with --trust-owner ROLE, else drop the schema"
-	barred problem = "a role may not call the functions of schema pgtee: its writes are not attributed; run pgtee setup, which lets everybody"
+	barred problem = "a role may not call the functions of schema pgtee: its writes are not attributed; run pgtee setup, which grants EXECUTE to PUBLIC"
 )
 
 // outboxes holds what is known about the databases.
@@ -127,9 +127,9 @@ func (d *database) see(oid string, found *schema, now time.Time) {
 	d.seen, d.oid, d.when = found, oid, now
 }
 
-// meet receives the schema that a starting session has found, nil for none, and reports whether ready() must be called. Knowledge about any other
+// observe records the schema that a starting session has found, nil for none, and reports whether ready() must be called. What was known about another
 // schema becomes invalid, for older sessions as well.
-func (d *database) meet(found *schema, now time.Time) (mustAsk bool) {
+func (d *database) observe(found *schema, now time.Time) (mustAsk bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if known := d.outbox.Load(); known != nil && found != nil && *known == *found {
@@ -150,8 +150,8 @@ func (d *database) set(asked *schema, welcome bool, now time.Time) {
 	}
 }
 
-// tells reports whether a problem has not been logged yet.
-func (d *database) tells(p problem) bool {
+// mustLog reports whether a problem must be logged: it is not the one logged last.
+func (d *database) mustLog(p problem) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if p == "" || p == d.told {

@@ -24,9 +24,9 @@ const (
 		"SET LOCAL statement_timeout = 5000;SET LOCAL lock_timeout = 1000;"
 	ourTerms17 = "SET LOCAL transaction_timeout = 0;" + ourTerms // setting known since PostgreSQL 17
 
-	// askWhich returns what distinguishes a database from others that have had its name, and its schema pgtee from others. The process id differs
-	// from that in the session's start if a pooler stands in between. Every session sends this query, which costs its server process a fifth of the
-	// next one, because it reads no catalog table.
+	// askWhich identifies the database and its schema pgtee, because others may have had the same names before. If the process id is not that of
+	// BackendKeyData, there is a pooler in between. Every session sends this query. It reads no catalog table, and so costs the server process a fifth
+	// of askOwner.
 	askWhich = "SELECT pg_catalog.format('%s %s %s',pg_catalog.pg_relation_filepath(1259),pg_catalog.to_regnamespace('pgtee')::pg_catalog.oid,pg_catalog.pg_backend_pid())" // 1259 is pg_class
 
 	// askOwner reads only the catalog: no function of the schema may be called before its owner is known.
@@ -37,8 +37,8 @@ const (
 		"pg_catalog.bool_and(pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')) AS public, " +
 		"pg_catalog.bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE')) AS own " +
 		"FROM pg_catalog.pg_namespace AS n JOIN pg_catalog.pg_proc AS p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid " +
-		"WHERE n.nspname OPERATOR(pg_catalog.=) 'pgtee' AND p.proname OPERATOR(pg_catalog.=) ANY ('{note,ready,sign}'::pg_catalog.name[]) " +
-		"GROUP BY n.oid, n.nspowner HAVING pg_catalog.bool_and(p.prosecdef) AND pg_catalog.count(DISTINCT p.proname) OPERATOR(pg_catalog.=) 3" +
+		"WHERE n.nspname OPERATOR(pg_catalog.=) 'pgtee' AND p.proname OPERATOR(pg_catalog.=) ANY ('{note,put,ready,sign}'::pg_catalog.name[]) " +
+		"GROUP BY n.oid, n.nspowner HAVING pg_catalog.bool_and(p.prosecdef) AND pg_catalog.count(DISTINCT p.proname) OPERATOR(pg_catalog.=) 4" +
 		") AS f JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) f.nspowner"
 	askReady = "SELECT CASE WHEN pgtee.ready() OPERATOR(pg_catalog.>) 0 THEN (" +
 		"SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')) " +
@@ -46,15 +46,15 @@ const (
 		"AND p.pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace) END"
 )
 
-// A client's statement_timeout applies until the query has set its own, which may take a busy machine longer than a millisecond. In that case the
-// query is repeated, up to maxTries times and for triesLast.
+// The client's statement_timeout applies until the query has set its own. On a busy machine, a timeout of a few milliseconds may expire before that: then
+// the query is repeated, up to maxTries times within triesLast.
 const (
 	maxTries  = 10
 	triesLast = time.Second
 )
 
 // pooledWarning is logged only once.
-const pooledWarning = "a pooler answers for the server: notes cannot be verified (reason \"pooler\"); name the server itself, and let the pooler stand before pgtee"
+const pooledWarning = "--postgres names a pooler, not the server: notes cannot be verified (reason \"pooler\"); name the server itself, and put the pooler in front of pgtee"
 
 // prepareNotes determines whether this session can have notes.
 func (s *session) prepareNotes() error {
@@ -67,21 +67,21 @@ func (s *session) prepareNotes() error {
 	s.database = &access{p.outboxes.last(s.started.server.Address, s.started.database), s.started.user, t.TrustedOwners, "", false}
 	s.pending.ddl.free = func(words []string) { s.database.vocabulary.release(words, time.Now()) }
 	s.notes = &notes{
-		signer:   note.MasterKey(t.Key).Signer(p.id),
-		table:    t.Outbox == OutboxTable,
-		sqlText:  t.SQLText,
-		nameless: t.Attribution == AttributionTransaction,
-		proxy:    p.id,
-		session:  note.NewSessionID(time.Now(), s.number),
-		client:   s.from,
-		pid:      pid,
-		now:      time.Now,
+		signer:         note.MasterKey(t.Key).Signer(p.id),
+		table:          t.Outbox == OutboxTable,
+		sqlText:        t.SQLText,
+		perTransaction: t.Attribution == AttributionTransaction,
+		proxy:          p.id,
+		session:        note.NewSessionID(time.Now(), s.number),
+		client:         s.from,
+		pid:            pid,
+		now:            time.Now,
 	}
 	problem, err := s.probe()
 	if err != nil {
 		return err
 	}
-	if s.database.tells(problem) {
+	if s.database.mustLog(problem) {
 		s.log.Warn(string(problem), zap.String("finding", "outbox-not-ready"), zap.String("database", s.started.database), zap.String("owner", s.database.owner))
 	}
 	if s.database.isReady() {
@@ -104,7 +104,7 @@ func addressOf(remote string) netip.AddrPort {
 	return address
 }
 
-// probe asks the server for the outbox, and returns why there are no notes. Meanwhile the client waits for its first ReadyForQuery.
+// probe looks for the outbox in the database, and returns why there are no notes. Meanwhile the client waits for its first ReadyForQuery.
 func (s *session) probe() (problem, error) {
 	problem, err := s.findOutbox()
 	if refused := refusal(""); errors.As(err, &refused) { // refused because of this client's settings or privileges, which says nothing about the outbox
@@ -136,7 +136,7 @@ func (s *session) findOutbox() (problem, error) {
 	if err != nil {
 		return "", err
 	}
-	mustAsk := d.meet(found, time.Now())
+	mustAsk := d.observe(found, time.Now())
 	switch {
 	case found == nil:
 		return noOutbox, nil
@@ -181,7 +181,7 @@ func (s *session) findSchema(oid string) (*schema, error) {
 type refusal string
 
 func (r refusal) Error() string {
-	return "the server refuses the question for the outbox: " + string(r)
+	return "the server refuses the query for the outbox: " + string(r)
 }
 
 // ask returns the server's answer to a query, run with the proxy's settings.
@@ -231,7 +231,7 @@ func (s *session) askOnce(query string, take func(value []byte)) (refused error)
 		}
 		switch {
 		case m.kind == 'S':
-			s.learn(m.body)
+			s.recordParameter(m.body)
 			s.down.pass(m)
 		case m.kind == 'A', m.kind == 'E' && isFatal(m.body), m.kind == 'N' && isOfOperator(m.body):
 			s.down.pass(m)

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 )
 
-var splicePattern = regexp.MustCompile(`SELECT pgtee\.note\('[A-Za-z0-9+/=]*',current_user\);`)
+var splicePattern = regexp.MustCompile(`SELECT pgtee\.note\('[A-Za-z0-9+/=]*',current_user\);|/\*[A-Za-z0-9+/=]*\*/;CALL pgtee\.put\('[0-9]+',current_user,true,false\);`)
 
 // withoutNotes takes out what the proxy has added.
 func withoutNotes(p []byte) (out []byte) {

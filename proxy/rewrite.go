@@ -123,7 +123,7 @@ func (w *queryWriter) charsTo(offset int) int {
 	return w.chars
 }
 
-// note writes a note in front of statement i, unless an earlier one covers it. If nameless is set, the note also covers what is not of this statement.
+// note writes a note in front of statement i, unless an earlier one covers it. If nameless is set, the note names no statement: see isLate.
 func (w *queryWriter) note(i int, st *parser.Statement, nameless bool) {
 	s := w.session
 	if nameless {
@@ -170,35 +170,47 @@ func (w *queryWriter) hash(sql []byte, end int) uint64 {
 	return hashOf(sql)
 }
 
-// splice writes the text up to the statement, and the note for sql, which begins there or, if hints come first, earlier.
+// splice writes the text up to the statement, then the note for sql. sql begins at that place, or earlier if the statement has hints: see spliceAt.
 func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first, nameless bool) {
 	s := w.session
 	w.open()
 	at := spliceAt(w.text, st)
 	w.copyTo(at)
-	subject := w.subject(st, sql, first, at == st.From, len(s.up.out)-w.start-headerBytes+spliceLength)
+	subject := w.subject(st, sql, first, at == st.From, len(s.up.out)-w.start-headerBytes+w.noteLength(i, first))
 	if nameless {
-		subject = subject.withoutName()
+		subject = subject.sessionOnly()
 	}
-	w.write(splice{result: i + len(w.splices), at: w.charsTo(at)}, subject, first, "", spliceAfter)
+	w.write(splice{result: i + len(w.splices), at: w.charsTo(at)}, subject, first, true, "", ";")
 }
 
-// nobody writes the text up to statement i, followed by a note of no statement.
+// noteLength returns the length of a note without SQL in front of statement i.
+func (w *queryWriter) noteLength(i int, first bool) int {
+	if i == 0 {
+		return spliceLength
+	}
+	var arguments [64]byte
+	return len(putBefore) + payloadText + len(putCall) + len(w.session.notes.appendPut(arguments[:0], len(w.splices), first, true)) + len(";")
+}
+
+// nobody writes the text up to statement i, followed by a note without a statement.
 func (w *queryWriter) nobody(i int, st *parser.Statement, of subject) {
 	w.open()
 	w.copyTo(st.Start)
-	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, of, w.session.tx.trail() || i > 0, "", trailAfter+";")
+	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, of, w.session.tx.trail() || i > 0, false, "", ";")
 }
 
-// write appends a note to the text, with before and after around its call. Statements of the text can read the notes behind them and send them first;
-// therefore all notes but that of the first statement bind their transaction.
-func (w *queryWriter) write(at splice, of subject, first bool, before, after string) {
+// write appends a note to the text. before and after separate it from the client's statements. A ROLLBACK TO in the text may have undone the notes in
+// front of this one. Therefore every note, except that of the first statement, binds its transaction.
+func (w *queryWriter) write(at splice, of subject, first, always bool, before, after string) {
 	s := w.session
 	out := &s.up.out
 	start := len(*out)
-	*out = append(*out, before...)
-	*out = s.notes.splice(*out, w.set, of, first)
-	*out = append(*out, after...)
+	if at.result == 0 && always {
+		*out = s.notes.splice(*out, w.set, of, first)
+	} else {
+		*out = s.notes.put(append(*out, before...), w.set, of, len(w.splices), first, always)
+		*out = append(*out, after...)
+	}
 	at.length = len(*out) - start
 	w.splices = append(w.splices, at)
 	w.added += at.length
@@ -207,26 +219,26 @@ func (w *queryWriter) write(at splice, of subject, first bool, before, after str
 }
 
 // trail writes the text up to the end of the statement, and the note behind it, which applies only if the transaction has written. The note goes
-// after the client's own semicolon, since an error about the statement may point to it, or brings its own.
+// after the client's semicolon, since an error about the statement may point to that; behind the last statement it begins with a semicolon of its own.
 func (w *queryWriter) trail(i int, st *parser.Statement) {
 	s := w.session
 	of := s.notes.carry(carriedText(w.text, st), st, w.set).behind()
 	last := i == len(s.list)-1
-	offset, before, after := st.End, ";", trailAfter
+	offset, before, after := st.End, ";", ""
 	if !last {
-		offset, before, after = s.list[i+1].From, "", trailAfter+";"
+		offset, before, after = s.list[i+1].From, "", ";"
 	}
 	w.open()
 	w.copyTo(offset)
 	s.tx.trail()
-	w.write(splice{result: i + 1 + len(w.splices), at: w.charsTo(offset), closes: last}, of, true, before, after)
+	w.write(splice{result: i + 1 + len(w.splices), at: w.charsTo(offset), closes: last}, of, true, false, before, after)
 }
 
 // subject returns the subject for a statement that starts at offset of the Query that the server receives. Its note contains the position of the
-// statement, or carries its text, as it must if the note itself is inside the text.
+// statement or its text. whole is false if the note itself stands inside the text, which it must then carry.
 func (w *queryWriter) subject(st *parser.Statement, sql []byte, first, whole bool, offset int) (of subject) {
 	n := w.session.notes
-	if !n.names(st) {
+	if !n.namesStatement(st) {
 		return subject{}
 	}
 	if !n.sqlText || w.carries || st.Secret || !whole {
@@ -236,7 +248,7 @@ func (w *queryWriter) subject(st *parser.Statement, sql []byte, first, whole boo
 		of = n.carry(sql, st, w.set)
 	} else {
 		of = subject{sql: sql, flags: note.FlagQuery, offset: offset, fingerprint: parser.Fingerprint(sql, w.set.lexis)}
-		if len(sql) <= shortSQLBytes && n.binds(first)&note.FlagRow == 0 {
+		if len(sql) <= shortSQLBytes && n.bindingFlag(first)&note.FlagRow == 0 {
 			of.flags = note.FlagSQL
 		}
 	}

@@ -250,7 +250,7 @@ func readNote(text string, key, query []byte) (string, error) {
 
 // isNote reports whether a text calls for a note, or prepares that.
 func isNote(text string) bool {
-	return strings.Contains(text, "pgtee.note(") || strings.Contains(text, "pgtee.sign(")
+	return strings.Contains(text, "pgtee.note(") || strings.Contains(text, "pgtee.sign(") || strings.Contains(text, "pgtee.put(")
 }
 
 // payloadIn returns the payload that such a text brings, its parameters put in.
@@ -260,6 +260,9 @@ func payloadIn(text string) string {
 			payload, _, _ := strings.Cut(after, "'")
 			return payload
 		}
+	}
+	if before, _, found := strings.Cut(text, "*/;CALL pgtee.put("); found {
+		return before[strings.LastIndex(before, "/*")+2:]
 	}
 	return ""
 }

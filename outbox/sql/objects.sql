@@ -45,21 +45,27 @@ CREATE TABLE IF NOT EXISTS pgtee.outbox_0 () INHERITS (pgtee.outbox);
 CREATE TABLE IF NOT EXISTS pgtee.outbox_1 () INHERITS (pgtee.outbox);
 CREATE TABLE IF NOT EXISTS pgtee.outbox_2 () INHERITS (pgtee.outbox);
 
+-- The proxy calls for a note in one of three ways:
+--
+--   SELECT pgtee.note('PAYLOAD',current_user);          in front of the first statement of a Query; pgtee.sign() if the note is to be signed
+--   SELECT CASE WHEN $3 THEN pgtee.sign($1,…            as a prepared statement
+--   /*PAYLOAD*/;CALL pgtee.put('K',current_user,…);     further on in a Query, for its note number K
+--
+-- Every role may call these routines, and the client's statements can read the notes of their Query (current_query()). Therefore a routine writes a
+-- note that binds its transaction only if the proxy's own statement calls it: if a function, trigger or DO of the client calls it, PG_CONTEXT has a
+-- line for each such caller (and one for a portal with parameters if log_parameter_max_length_on_error is set). A view, or a SQL function that the
+-- planner has inlined, has no line. It can use only the note that stands in front of the first statement, and that note has run before. The notes
+-- further on are in comments, and put() is a procedure, which no expression can call.
+
 -- note(payload, role) writes one note about the statement that follows it: as a row if the payload's flag says so, otherwise as a logical message.
--- Byte 1 of the payload contains the flags (1 row, 2 the SQL is part of current_query()), bytes 3-10 offset and length of the statement. In a
--- read-only transaction it does nothing: there is no write to note, and no transaction id is assigned. Every role may call it. Therefore it writes a
--- row only if the payload is no longer than a proxy's can be, and only if a statement of the proxy calls it: if a function, DO or CALL of the client
--- calls it, the note belongs to another statement. The stack has a line for each such caller, and also one for a portal with parameters if
--- log_parameter_max_length_on_error is set.
+-- Byte 1 of the payload contains the flags (1 row, 2 the SQL is part of current_query()). In a read-only transaction it does nothing: there is no
+-- write to note, and no transaction id is assigned.
 --
 -- In each transaction PL/pgSQL prepares every expression again, which costs more than its evaluation. Therefore each path has few expressions, and
 -- the path of a message that carries its SQL has the fewest.
 CREATE OR REPLACE FUNCTION pgtee.note(payload text, role name) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER AS $note$
 DECLARE
-    raw   pg_catalog.bytea; -- the part of the payload that is read; null in a read-only transaction
-    query pg_catalog.bytea;
-    slice pg_catalog.int8;
     stack pg_catalog.text;
     lsn   pg_catalog.pg_lsn; -- not used: PERFORM would run a query, an assignment only evaluates an expression
 BEGIN
@@ -72,8 +78,80 @@ BEGIN
             END;
         RETURN;
     END IF;
-    raw := CASE WHEN pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off' THEN
-        pg_catalog.decode(pg_catalog."left"(payload, 16), 'base64') END;
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    lsn := CASE WHEN pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off'
+        AND pg_catalog.octet_length(payload) OPERATOR(pg_catalog.<) 65536 AND (
+        CASE WHEN pg_catalog.starts_with(pg_catalog.current_query(), 'SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)')
+        THEN pg_catalog.split_part(stack, pg_catalog.chr(10), 2) OPERATOR(pg_catalog.=) ''
+            OR pg_catalog.strpos(pg_catalog.split_part(stack, pg_catalog.chr(10), 2), '$1 = ''') OPERATOR(pg_catalog.>) 0
+                AND pg_catalog.split_part(stack, pg_catalog.chr(10), 3) OPERATOR(pg_catalog.=) ''
+        ELSE pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
+            AND pg_catalog.strpos(pg_catalog.current_query(), pg_catalog.concat('pgtee.note(''', payload)) OPERATOR(pg_catalog.>) 0 END)
+        THEN pgtee.store(payload, role, false) END;
+END
+$note$;
+
+-- sign(payload, role) is note() for a note that is signed: see store().
+CREATE OR REPLACE FUNCTION pgtee.sign(payload text, role name) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER AS $sign$
+DECLARE
+    stack pg_catalog.text;
+    lsn   pg_catalog.pg_lsn;
+BEGIN
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    lsn := CASE WHEN pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off'
+        AND pg_catalog.octet_length(payload) OPERATOR(pg_catalog.<) 65536 AND (
+        CASE WHEN pg_catalog.starts_with(pg_catalog.current_query(), 'SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)')
+        THEN pg_catalog.split_part(stack, pg_catalog.chr(10), 2) OPERATOR(pg_catalog.=) ''
+            OR pg_catalog.strpos(pg_catalog.split_part(stack, pg_catalog.chr(10), 2), '$1 = ''') OPERATOR(pg_catalog.>) 0
+                AND pg_catalog.split_part(stack, pg_catalog.chr(10), 3) OPERATOR(pg_catalog.=) ''
+        ELSE pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
+            AND pg_catalog.strpos(pg_catalog.current_query(), pg_catalog.concat('pgtee.sign(''', payload)) OPERATOR(pg_catalog.>) 0 END)
+        THEN pgtee.store(payload, role, true) END;
+END
+$sign$;
+
+-- put(note, role, always, signed) writes the note with this number of the Query that runs now. It is in the comment before the call. A text in which
+-- the call occurs twice is not the proxy's alone: it gets no note. always is false for a note that applies only if the transaction has written.
+-- pg_stat_statements stores the text of each utility statement before version 16, so the payload must not be in the statement itself. The result,
+-- which is one row as that of note(), shows the proxy that the procedure has ended and that a later error is one of the commit.
+CREATE OR REPLACE PROCEDURE pgtee.put(INOUT note integer, role name, always boolean, signed boolean)
+LANGUAGE plpgsql SECURITY DEFINER AS $put$
+DECLARE
+    mark    constant pg_catalog.text := pg_catalog.concat('*/;CALL pgtee.put(''', note, ''',');
+    query   pg_catalog.text;
+    payload pg_catalog.text;
+    stack   pg_catalog.text;
+    lsn     pg_catalog.pg_lsn;
+BEGIN
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    query := CASE WHEN pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
+        AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off'
+        AND (always OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL) THEN pg_catalog.current_query() END;
+    payload := CASE WHEN pg_catalog.strpos(query, mark) OPERATOR(pg_catalog.>) 0 AND pg_catalog.split_part(query, mark, 3) OPERATOR(pg_catalog.=) ''
+        THEN pg_catalog.split_part(pg_catalog.split_part(query, mark, 1), '/*', -1) END;
+    IF pg_catalog.octet_length(payload) OPERATOR(pg_catalog.<) 65536 THEN
+        lsn := pgtee.store(payload, role, signed);
+    END IF;
+END
+$put$;
+
+-- store(payload, role, signed) writes a note for the routines above, which alone may call it: as a row of the outbox or, if the payload's flag does
+-- not say so, as a message. Bytes 3-10 of the payload contain offset and length of the statement in
+-- current_query(), if flag 2 is set.
+--
+-- A signed note is a message that only this function can have written, for this transaction: byte 2, HMAC-SHA256 of the rest with the secret of
+-- pgtee.meta, as in emit(), then record_send() of the row below. The subtransaction that reads the secret is rolled back, which releases its lock on
+-- pgtee.meta.
+CREATE OR REPLACE FUNCTION pgtee.store(payload text, role name, signed boolean) RETURNS pg_catalog.pg_lsn
+LANGUAGE plpgsql AS $store$
+DECLARE
+    raw     constant pg_catalog.bytea := pg_catalog.decode(pg_catalog."left"(payload, 16), 'base64');
+    query   pg_catalog.bytea;
+    secret  pg_catalog.bytea;
+    content pg_catalog.bytea;
+    slice   pg_catalog.int8;
+BEGIN
     IF (pg_catalog.get_byte(raw, 1) OPERATOR(pg_catalog.&) 2) OPERATOR(pg_catalog.<>) 0 THEN
         query := pg_catalog.substr(pg_catalog.textsend(pg_catalog.current_query()),
             (pg_catalog.get_byte(raw, 4) OPERATOR(pg_catalog.<<) 8
@@ -83,79 +161,38 @@ BEGIN
              OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 9) OPERATOR(pg_catalog.<<) 8
              OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 10), 65536));
     END IF;
+    IF signed THEN
+        BEGIN
+            SELECT m.secret INTO secret FROM pgtee.meta AS m;
+            RAISE SQLSTATE 'PGTEE';
+        EXCEPTION WHEN SQLSTATE 'PGTEE' THEN
+        END;
+        content := pg_catalog.record_send(ROW('n'::pg_catalog.text, payload, session_user, role, pg_catalog.pg_backend_pid(),
+            pg_catalog.current_setting('application_name'), query, pg_catalog.pg_current_xact_id()::pg_catalog.text));
+        RETURN pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.decode('02', 'hex') OPERATOR(pg_catalog.||)
+            pg_catalog.sha256(pg_catalog.substr(secret, 65) OPERATOR(pg_catalog.||)
+                pg_catalog.sha256(pg_catalog.substr(secret, 1, 64) OPERATOR(pg_catalog.||) content)) OPERATOR(pg_catalog.||) content);
+    END IF;
     IF (pg_catalog.get_byte(raw, 1) OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 0 THEN
-        lsn := pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.record_send(ROW(
+        RETURN pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.record_send(ROW(
             payload, session_user, role, pg_catalog.pg_backend_pid(),
             pg_catalog.current_setting('application_name'), query)));
-        RETURN;
     END IF;
-    GET DIAGNOSTICS stack = PG_CONTEXT;
-    IF raw IS NOT NULL AND pg_catalog.octet_length(payload) OPERATOR(pg_catalog.<) 65536 AND (
-        CASE WHEN pg_catalog.starts_with(pg_catalog.current_query(), 'SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)')
-        THEN pg_catalog.split_part(stack, pg_catalog.chr(10), 2) OPERATOR(pg_catalog.=) ''
-            OR pg_catalog.strpos(pg_catalog.split_part(stack, pg_catalog.chr(10), 2), '$1 = ''') OPERATOR(pg_catalog.>) 0
-                AND pg_catalog.split_part(stack, pg_catalog.chr(10), 3) OPERATOR(pg_catalog.=) ''
-        ELSE pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
-            AND pg_catalog.strpos(pg_catalog.current_query(), pg_catalog.concat('pgtee.note(''', payload)) OPERATOR(pg_catalog.>) 0 END) THEN
-        slice := pg_catalog.mod(pg_catalog.trunc(pg_catalog.date_part('epoch', pg_catalog.now()))::pg_catalog.int8
-                 OPERATOR(pg_catalog./) 3600, 3);
-        IF slice OPERATOR(pg_catalog.=) 0 THEN
-            INSERT INTO pgtee.outbox_0 (kind, note, user_name, role_name, pid, application, sql)
-            VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
-        ELSIF slice OPERATOR(pg_catalog.=) 1 THEN
-            INSERT INTO pgtee.outbox_1 (kind, note, user_name, role_name, pid, application, sql)
-            VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
-        ELSE
-            INSERT INTO pgtee.outbox_2 (kind, note, user_name, role_name, pid, application, sql)
-            VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
-        END IF;
+    slice := pg_catalog.mod(pg_catalog.trunc(pg_catalog.date_part('epoch', pg_catalog.now()))::pg_catalog.int8
+             OPERATOR(pg_catalog./) 3600, 3);
+    IF slice OPERATOR(pg_catalog.=) 0 THEN
+        INSERT INTO pgtee.outbox_0 (kind, note, user_name, role_name, pid, application, sql)
+        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
+    ELSIF slice OPERATOR(pg_catalog.=) 1 THEN
+        INSERT INTO pgtee.outbox_1 (kind, note, user_name, role_name, pid, application, sql)
+        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
+    ELSE
+        INSERT INTO pgtee.outbox_2 (kind, note, user_name, role_name, pid, application, sql)
+        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
     END IF;
+    RETURN NULL;
 END
-$note$;
-
--- sign(payload, role) writes one note as a message that only this function can have written, for this transaction: byte 2, HMAC-SHA256 of the rest
--- with the secret of pgtee.meta, as in emit(), then record_send() of the row below. Otherwise it is the same as note(). The subtransaction that reads
--- the secret is rolled back, which releases its lock on pgtee.meta. In a FunctionCall and at a Sync current_query() is null, and so is the condition.
-CREATE OR REPLACE FUNCTION pgtee.sign(payload text, role name) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER AS $sign$
-DECLARE
-    raw    pg_catalog.bytea;
-    secret pg_catalog.bytea;
-    stack  pg_catalog.text;
-    lsn    pg_catalog.pg_lsn;
-BEGIN
-    GET DIAGNOSTICS stack = PG_CONTEXT;
-    IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.<>) 'off'
-        OR pg_catalog.octet_length(payload) OPERATOR(pg_catalog.>=) 65536 OR (
-        CASE WHEN pg_catalog.starts_with(pg_catalog.current_query(), 'SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)')
-        THEN pg_catalog.split_part(stack, pg_catalog.chr(10), 2) OPERATOR(pg_catalog.=) ''
-            OR pg_catalog.strpos(pg_catalog.split_part(stack, pg_catalog.chr(10), 2), '$1 = ''') OPERATOR(pg_catalog.>) 0
-                AND pg_catalog.split_part(stack, pg_catalog.chr(10), 3) OPERATOR(pg_catalog.=) ''
-        ELSE pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
-            AND pg_catalog.strpos(pg_catalog.current_query(), pg_catalog.concat('pgtee.sign(''', payload)) OPERATOR(pg_catalog.>) 0 END) IS NOT TRUE THEN
-        RETURN;
-    END IF;
-    BEGIN
-        SELECT m.secret INTO secret FROM pgtee.meta AS m;
-        RAISE SQLSTATE 'PGTEE';
-    EXCEPTION WHEN SQLSTATE 'PGTEE' THEN
-    END;
-    raw := pg_catalog.decode(pg_catalog."left"(payload, 16), 'base64');
-    raw := pg_catalog.record_send(ROW('n'::pg_catalog.text, payload, session_user, role, pg_catalog.pg_backend_pid(),
-        pg_catalog.current_setting('application_name'),
-        CASE WHEN (pg_catalog.get_byte(raw, 1) OPERATOR(pg_catalog.&) 2) OPERATOR(pg_catalog.<>) 0 THEN pg_catalog.substr(pg_catalog.textsend(pg_catalog.current_query()),
-            (pg_catalog.get_byte(raw, 4) OPERATOR(pg_catalog.<<) 8
-             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 5) OPERATOR(pg_catalog.<<) 8
-             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 6)) OPERATOR(pg_catalog.+) 1,
-            LEAST(pg_catalog.get_byte(raw, 8) OPERATOR(pg_catalog.<<) 8
-             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 9) OPERATOR(pg_catalog.<<) 8
-             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 10), 65536)) END,
-        pg_catalog.pg_current_xact_id()::pg_catalog.text));
-    lsn := pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.decode('02', 'hex') OPERATOR(pg_catalog.||)
-        pg_catalog.sha256(pg_catalog.substr(secret, 65) OPERATOR(pg_catalog.||)
-            pg_catalog.sha256(pg_catalog.substr(secret, 1, 64) OPERATOR(pg_catalog.||) raw)) OPERATOR(pg_catalog.||) raw);
-END
-$sign$;
+$store$;
 
 -- ready() answers the proxy's query: the version of these objects if notes can be written here, null if the objects were created for another server
 -- or database. It is called once per database, not per note.
