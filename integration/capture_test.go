@@ -356,8 +356,18 @@ func TestTableThatGetsAnIdentityIsPublishedAfresh(t *testing.T) {
 	r.Exec("CREATE TABLE k (id int, v text)", "INSERT INTO k SELECT g, 'a' FROM generate_series(1, 50) AS g", "UPDATE k SET v = 'missed'; DELETE FROM k WHERE id > 40",
 		"ALTER TABLE k ADD PRIMARY KEY (id)", "UPDATE k SET v = 'seen' WHERE id = 1",
 		"CREATE TABLE u (id int PRIMARY KEY)", "INSERT INTO u VALUES (1)", "ALTER TABLE u SET UNLOGGED", "DELETE FROM u; INSERT INTO u VALUES (2)", "ALTER TABLE u SET LOGGED",
-		"CREATE TABLE e (id int PRIMARY KEY)", "INSERT INTO e VALUES (1)", "ALTER TABLE e SET UNLOGGED", "DELETE FROM e", "ALTER TABLE e SET LOGGED")
+		"CREATE TABLE e (id int PRIMARY KEY)", "INSERT INTO e VALUES (1)", "ALTER TABLE e SET UNLOGGED", "DELETE FROM e", "ALTER TABLE e SET LOGGED",
+		"BEGIN; CREATE UNLOGGED TABLE made (id int PRIMARY KEY); INSERT INTO made VALUES (1); ALTER TABLE made SET LOGGED; INSERT INTO made VALUES (2); COMMIT",
+		"BEGIN; CREATE TABLE twice (id int PRIMARY KEY); ALTER TABLE twice SET UNLOGGED; INSERT INTO twice VALUES (1); ALTER TABLE twice SET LOGGED; COMMIT",
+		"CREATE UNLOGGED TABLE bare (id int); INSERT INTO bare VALUES (1); CREATE FUNCTION relog() RETURNS void LANGUAGE sql AS 'ALTER TABLE bare SET LOGGED'", "SELECT relog()",
+		"BEGIN; CREATE TABLE numbered AS SELECT 'a' AS v; ALTER TABLE numbered ADD COLUMN id serial PRIMARY KEY; COMMIT",
+		"BEGIN; CREATE TABLE empty (v text); ALTER TABLE empty ADD COLUMN id serial PRIMARY KEY; INSERT INTO empty VALUES ('a'); COMMIT")
 	r.must(harness.Eventually(30*time.Second, func(context.Context) error {
+		for table, want := range map[string]string{"made": "ctrr", "twice": "tr", "bare": "tr", "numbered": "ctr"} {
+			if got := r.ops("public." + table); got != want {
+				return fmt.Errorf("%s: %s, want %s", table, got, want)
+			}
+		}
 		if k, u, e := r.ops("public.k"), r.ops("public.u"), r.ops("public.e"); strings.Count(k, "r") != 40 && strings.Count(k, "r") != 39 || u != "ctr" || e != "ct" {
 			return fmt.Errorf("k: %s, u: %s, e: %s", k, u, e)
 		}
@@ -366,6 +376,9 @@ func TestTableThatGetsAnIdentityIsPublishedAfresh(t *testing.T) {
 	r.Drain()
 	r.ExpectFolded("k", []string{"id"})
 	r.ExpectFolded("u", []string{"id"})
+	if got := r.ops("public.empty"); got != "c" {
+		t.Errorf("empty: %s, want c", got)
+	}
 }
 
 func TestOnMissed(t *testing.T) {

@@ -391,13 +391,16 @@ BEGIN
 END
 $virtual$;
 
--- is_untouched(table) reports whether it is certain that no row of a table has been updated or deleted since the table was created: either this
--- transaction created it and did neither, or it has no block, has never been vacuumed (reltuples), and was never rewritten.
+-- is_untouched(table) reports whether it is certain that the stream has all that happened to a table since it was created: inserted rows, and no update,
+-- delete or rewrite. Either the table has no block and has never been vacuumed (reltuples), or this transaction created it. SET LOGGED is a rewrite, and
+-- the rows from before it are not in the stream.
 CREATE OR REPLACE FUNCTION pgtee.is_untouched(tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $untouched$
 BEGIN
-    RETURN pg_relation_size(tbl) = 0 AND (SELECT reltuples = -1 AND relfilenode = oid FROM pg_class WHERE oid = tbl)
-        OR pgtee.is_new(tbl) AND current_setting('track_counts')::boolean AND pg_stat_get_xact_tuples_updated(tbl) + pg_stat_get_xact_tuples_deleted(tbl) = 0;
+    RETURN (SELECT c.relfilenode = c.oid AND c.reltuples = -1 AND pg_relation_size(c.oid) = 0
+            OR pgtee.is_new(c.oid) AND current_setting('track_counts')::boolean AND pg_stat_get_xact_tuples_updated(c.oid) + pg_stat_get_xact_tuples_deleted(c.oid) = 0
+                AND (c.relfilenode = c.oid OR pg_stat_get_xact_tuples_inserted(c.oid) = 0)
+        FROM pg_class AS c WHERE c.oid = tbl);
 END
 $untouched$;
 

@@ -88,8 +88,9 @@ BEGIN
         ELSIF tag = 'ALTER SCHEMA' AND current_setting('server_version_num')::int < 180000 THEN
             PERFORM pgtee.rename_schema(c.objid) FROM pg_event_trigger_ddl_commands() AS c WHERE c.object_type = 'schema' AND c.objid <> 'pgtee'::regnamespace;
         END IF;
-        IF tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]set[[:space:]]+logged[[:>:]]' THEN -- a table with a key has been listed above; one without needs this state
-            states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' = 'uncaptured'), '[]');
+        IF was -> 'unlogged' <> '[]' THEN -- a table with a key has been listed above; one without needs this state
+            states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s JOIN pg_class AS c ON c.oid = to_regclass(s ->> 'table')
+                WHERE s ->> 'state' = 'uncaptured' AND c.relpersistence = 'p' AND was -> 'unlogged' @> to_jsonb(c.oid::int8)), '[]');
         END IF;
     EXCEPTION WHEN OTHERS THEN
         states := jsonb_build_array(jsonb_build_object('table', tag, 'state', 'busy', 'reason', sqlerrm));

@@ -101,6 +101,7 @@ $altered$;
 -- before(tables, types, below) returns what the tables and types of a command were like before it. It sees the snapshot of the command because it is
 -- STABLE, and so is each function on the way to it from the event trigger.
 --   changed  the tables that are new, or that the command may have altered
+--   unlogged those of them that were unlogged
 --   tables   the former descriptions of these tables, except new ones, and of their roots, if changed_roots() returns them: by OID
 --   types    the former descriptions of the dropped types, by OID
 --   parts    the result of parts() before the command
@@ -128,7 +129,9 @@ BEGIN
     IF cardinality(dropped_types) > 0 THEN
         types := (SELECT jsonb_object_agg(o, pgtee.describe_type(o)) FROM unnest(dropped_types) AS o);
     END IF;
-    RETURN jsonb_build_object('changed', changed, 'tables', tables, 'types', types, 'parts', parts, 'now', now);
+    RETURN jsonb_build_object('changed', changed, 'tables', tables,
+        'unlogged', (SELECT coalesce(jsonb_agg(c.oid::int8), '[]') FROM pg_class AS c WHERE c.oid = ANY (changed) AND c.relpersistence = 'u'),
+        'types', types, 'parts', parts, 'now', now);
 END
 $before$;
 
