@@ -152,6 +152,29 @@ func TestKeysBeforeDDL(t *testing.T) {
 	}
 }
 
+// A table that is created, filled and given its key in one transaction, as a dump is restored, has one key.
+func TestKeyAfterTheRows(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+			r.startCapture()
+			r.Exec("BEGIN; CREATE TABLE n AS SELECT g AS id, 'v' AS v FROM generate_series(1, 2) AS g; ALTER TABLE n ALTER v SET DEFAULT 'd'; ALTER TABLE n ADD PRIMARY KEY (id); COMMIT", "DELETE FROM n WHERE id = 1",
+				`BEGIN; CREATE TABLE m (id int NOT NULL, v text) PARTITION BY RANGE (id); CREATE TABLE m1 (id int NOT NULL, v text); CREATE TABLE m2 (id int NOT NULL, v text);
+				ALTER TABLE ONLY m ATTACH PARTITION m1 FOR VALUES FROM (0) TO (10); ALTER TABLE ONLY m ATTACH PARTITION m2 FOR VALUES FROM (10) TO (20);
+				INSERT INTO m1 VALUES (1, 'v'); INSERT INTO m2 VALUES (11, 'v');
+				ALTER TABLE ONLY m ADD CONSTRAINT m_pkey PRIMARY KEY (id); ALTER TABLE ONLY m1 ADD CONSTRAINT m1_pkey PRIMARY KEY (id); ALTER TABLE ONLY m2 ADD CONSTRAINT m2_pkey PRIMARY KEY (id);
+				ALTER INDEX m_pkey ATTACH PARTITION m1_pkey; ALTER INDEX m_pkey ATTACH PARTITION m2_pkey; COMMIT`, "DELETE FROM m WHERE id = 1",
+				"BEGIN; CREATE TABLE par (id int, v text); CREATE TABLE kid () INHERITS (par); INSERT INTO kid VALUES (1, 'v'); ALTER TABLE kid ADD PRIMARY KEY (id); COMMIT", "DELETE FROM par",
+				"BEGIN; CREATE TABLE gone AS SELECT 1 AS id, 'v' AS v; DROP TABLE gone; COMMIT")
+			r.Drain()
+			r.ExpectRecords("n", `c {"id":1}`, `c {"id":2}`, `d {"id":1}`, `{"id":1} null`)
+			r.ExpectRecords("m", `c {"id":1}`, `c {"id":11}`, `d {"id":1}`, `{"id":1} null`)
+			r.ExpectRecords("kid", `c {"id":1}`, `d {"id":1}`, `{"id":1} null`)
+			r.ExpectRecords("gone", `c - null {"id":1,"v":"v"}`)
+		})
+	}
+}
+
 // What a synchronous standby keeps from being visible is in the log already: it is not encoded before the catalog knows it.
 func TestCatalogBehindTheLog(t *testing.T) {
 	server, err := world.StartPostgres(18, nil)

@@ -185,6 +185,21 @@ BEGIN
 END
 $facts$;
 
+-- is_first_key(table, former) reports whether the rows that a table without a key already has belong to its later description: this transaction created
+-- the table, as a restored dump does, and all rows in the WAL are still there, so their values satisfy the later key.
+CREATE OR REPLACE FUNCTION pgtee.is_first_key(tbl oid, former jsonb) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $first$
+BEGIN
+    RETURN former -> 'keys' = 'null' AND NOT EXISTS (
+        WITH RECURSIVE tree AS (
+            SELECT c.oid, c.relkind FROM pg_class AS c WHERE c.oid = tbl
+            UNION ALL
+            SELECT c.oid, c.relkind FROM tree AS t JOIN pg_inherits AS i ON i.inhparent = t.oid JOIN pg_class AS c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
+        )
+        SELECT FROM tree AS t WHERE CASE t.relkind WHEN 'p' THEN NOT pgtee.is_new(t.oid) ELSE NOT pgtee.is_untouched(t.oid) END);
+END
+$first$;
+
 -- remember(before) stores those descriptions in the result of before() that are no longer true. In a copy of the database it stores nothing.
 CREATE OR REPLACE FUNCTION pgtee.remember(was jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $remember$
@@ -192,8 +207,9 @@ BEGIN
     IF was IS NULL OR was -> 'tables' = '{}' AND was -> 'types' = '{}' THEN
         RETURN;
     END IF;
-    was := jsonb_set(was, '{tables}', coalesce((SELECT jsonb_object_agg(w.key, w.value) FROM jsonb_each(was -> 'tables') AS w
-        WHERE pgtee.describe_table(w.key::oid) IS DISTINCT FROM w.value), '{}'));
+    was := jsonb_set(was, '{tables}', coalesce((SELECT jsonb_object_agg(w.key, w.value)
+        FROM (SELECT t.key, t.value, pgtee.describe_table(t.key::oid) AS now FROM jsonb_each(was -> 'tables') AS t OFFSET 0) AS w
+        WHERE w.now IS NULL OR w.now <> w.value AND NOT pgtee.is_first_key(w.key::oid, w.value)), '{}'));
     IF was -> 'tables' = '{}' AND was -> 'types' = '{}' OR pgtee.key() IS NULL THEN
         RETURN;
     END IF;
