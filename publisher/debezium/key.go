@@ -53,7 +53,7 @@ func (e *Encoder) chooseKey(r *pgoutput.Relation, known *Table) []int {
 	switch {
 	case len(usable) > 0:
 		return locate(r, usable[0], id.Columns)
-	case logged.Whole || id.Whole || unloggedKey(r, known) != "" || slices.ContainsFunc(logged.Columns, func(i int) bool { return !slices.Contains(id.Columns, i) }):
+	case logged.Whole || id.Whole || unloggedKey(r, known) != "" || !subset(logged.Columns, id.Columns):
 		return nil
 	}
 	return logged.Columns
@@ -64,8 +64,9 @@ func usableKeys(r *pgoutput.Relation, known *Table, id, logged record.Identity) 
 	if !id.Whole && unloggedKey(r, known) != "" {
 		return nil
 	}
+	primary := r.Identity == 'd' && len(logged.Columns) > 0 && subset(logged.Columns, id.Columns)
 	for _, names := range known.Keys {
-		if r.Identity == 'd' && len(logged.Columns) > 0 && len(names) != len(logged.Columns) {
+		if primary && len(names) != len(logged.Columns) {
 			continue // pgoutput names the primary key of the time of the change; this key was created later
 		}
 		if locate(r, names, id.Columns) != nil {
@@ -86,6 +87,11 @@ func locate(r *pgoutput.Relation, names []string, identity []int) []int {
 		key = append(key, i)
 	}
 	return key
+}
+
+// subset reports whether all contains each element of some.
+func subset(some, all []int) bool {
+	return !slices.ContainsFunc(some, func(i int) bool { return !slices.Contains(all, i) })
 }
 
 func indexOf(r *pgoutput.Relation, name string) int {

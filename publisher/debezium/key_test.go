@@ -52,6 +52,7 @@ func TestChooseKey(t *testing.T) {
 		{"keys of the leaves", flagged('d', "..."), Table{Partitioned: true, Keys: ab, Identity: names("b")}, "[1]"},
 		{"leaves that do not agree", flagged('d', "..."), Table{Partitioned: true, Identity: names("b")}, "[]"},
 		{"a leaf that lacks the root's key", flagged('d', "k.."), Table{Partitioned: true, Keys: [][]string{{"a"}}, Identity: names("b")}, "[]"},
+		{"another index of the leaves than the root's key", flagged('d', "kk.."), Table{Partitioned: true, Primary: true, Keys: [][]string{{"a", "b"}, {"c"}}, Identity: names("c")}, "[2]"},
 		{"leaves with FULL alone", flagged('d', "..."), Table{Partitioned: true}, "[]"},
 	} {
 		if got := fmt.Sprint(New(Config{}).chooseKey(test.relation, &test.known)); got != test.want {
