@@ -51,7 +51,13 @@ CREATE TABLE ev_1 PARTITION OF ev FOR VALUES FROM ('2026-01-01') TO ('2026-02-01
 CREATE TABLE ef (id int NOT NULL, v text) PARTITION BY RANGE (id); CREATE TABLE ef_1 PARTITION OF ef DEFAULT; ALTER TABLE ef_1 REPLICA IDENTITY FULL;
 CREATE TABLE od (a int NOT NULL, c int NOT NULL, b text, g int GENERATED ALWAYS AS (c * 10) STORED, PRIMARY KEY (a, g));
 CREATE TABLE u (code text NOT NULL, ref int NOT NULL, v int); CREATE UNIQUE INDEX m_code ON u (code); ALTER TABLE u REPLICA IDENTITY FULL;
-CREATE TABLE cov (id int, name text, v int, PRIMARY KEY (id) INCLUDE (name));`
+CREATE TABLE cov (id int, name text, v int, PRIMARY KEY (id) INCLUDE (name));
+CREATE TABLE po (id int, at int, code text NOT NULL, v text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE po1 PARTITION OF po DEFAULT; CREATE UNIQUE INDEX po1_code ON po1 (code); ALTER TABLE po1 REPLICA IDENTITY USING INDEX po1_code;
+CREATE TABLE de (id int PRIMARY KEY DEFERRABLE, v text); ALTER TABLE de REPLICA IDENTITY FULL;
+CREATE TABLE du (id int PRIMARY KEY DEFERRABLE, code text NOT NULL UNIQUE); ALTER TABLE du REPLICA IDENTITY FULL;
+CREATE TABLE di (id int PRIMARY KEY DEFERRABLE, code text NOT NULL); CREATE UNIQUE INDEX di_code ON di (id, code); ALTER TABLE di REPLICA IDENTITY USING INDEX di_code;
+CREATE TABLE dp (id int PRIMARY KEY DEFERRABLE, v text) PARTITION BY RANGE (id); CREATE TABLE dp1 PARTITION OF dp DEFAULT; ALTER TABLE dp1 REPLICA IDENTITY FULL;`
 
 // One row has one key: of partitions, generated columns, unique indexes and INCLUDE columns.
 func TestKeys(t *testing.T) {
@@ -69,7 +75,11 @@ func TestKeys(t *testing.T) {
 				"INSERT INTO ef VALUES (7, 'a')", "DELETE FROM ef",
 				"INSERT INTO od (a, c, b) VALUES (1,1,'one'), (1,2,'two')", "DELETE FROM od WHERE a = 1 AND c = 1",
 				"INSERT INTO u VALUES ('a',1,0)", "CREATE UNIQUE INDEX a_ref ON u (ref)", "UPDATE u SET v = 1", "ALTER INDEX m_code RENAME TO z_code", "DELETE FROM u",
-				"INSERT INTO cov VALUES (1, 'n', 0)", "UPDATE cov SET name = 'm'", "DELETE FROM cov")
+				"INSERT INTO cov VALUES (1, 'n', 0)", "UPDATE cov SET name = 'm'", "DELETE FROM cov",
+				"INSERT INTO po VALUES (1, 1, 'a', 'v')", "UPDATE po SET v = 'w'", "DELETE FROM po")
+			for _, table := range []string{"de", "du", "di", "dp"} {
+				r.Exec("INSERT INTO "+table+" VALUES (1, 'a'), (2, 'b')", "UPDATE "+table+" SET id = id + 1")
+			}
 			r.Drain()
 			big := `"big":"` + strings.Repeat("y", 5000) + `"`
 			r.ExpectRecords("fr", `c {"id":1}`, `c {"id":2}`, `c {"id":3}`, `u {"id":1} null {"id":1,"region":"us","v":"a","big":"__debezium_unavailable_value"}`,
@@ -80,15 +90,22 @@ func TestKeys(t *testing.T) {
 			r.ExpectRecords("ef", `c -`, `d - {"id":7,"v":"a"} null`, `- null`)
 			r.ExpectRecords("u", `c {"code":"a"}`, `u {"code":"a"}`, `d {"code":"a"}`, `{"code":"a"} null`)
 			r.ExpectRecords("cov", `c {"id":1}`, `u {"id":1}`, `d {"id":1}`, `{"id":1} null`)
+			r.ExpectRecords("po", `c {"code":"a"}`, `u {"code":"a"}`, `d {"code":"a"}`, `{"code":"a"} null`)
+			for _, table := range []string{"de", "dp"} { // two rows have the same id for a moment
+				r.ExpectRecords(table, `c -`, `c -`, `u - {"id":1,"v":"a"} {"id":2,"v":"a"}`, `u - {"id":2,"v":"b"} {"id":3,"v":"b"}`)
+			}
+			r.ExpectRecords("du", `c {"code":"a"}`, `c {"code":"b"}`, `u {"code":"a"}`, `u {"code":"b"}`)
+			r.ExpectRecords("di", `c {"id":1,"code":"a"}`, `c {"id":2,"code":"b"}`, `d {"id":1,"code":"a"}`, `{"id":1,"code":"a"} null`, `c {"id":2,"code":"a"}`,
+				`d {"id":2,"code":"b"}`, `{"id":2,"code":"b"} null`, `c {"id":3,"code":"b"}`)
 			if out, _ := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot); strings.Contains(out, "the replica identity of table public.od has a generated column") != (major < 18) {
 				t.Errorf("check says of the key of od:\n%s", out)
 			}
-			want := []string{"ef", "od"}
+			want := []string{"ef", "de", "dp", "od"}
 			if major >= 18 {
-				want = want[:1]
+				want = want[:3]
 			}
 			out, _ := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot, "--no-allow-unkeyed")
-			for _, table := range []string{"fr", "fw", "ev", "ef", "od", "u", "cov"} {
+			for _, table := range []string{"fr", "fw", "ev", "ef", "od", "u", "cov", "po", "de", "du", "di", "dp"} {
 				if strings.Contains(out, "table public."+table+" has no key") != slices.Contains(want, table) {
 					t.Errorf("check --no-allow-unkeyed says of %s:\n%s", table, out)
 				}

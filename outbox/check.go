@@ -410,6 +410,8 @@ func (t tableCapture) repair() string {
 		return "capture it on the server that stores it"
 	case strings.Contains(t.reason, "unlogged"):
 		return fmt.Sprintf("ALTER TABLE %s SET LOGGED", t.name)
+	case strings.Contains(t.reason, "DEFERRABLE"):
+		return fmt.Sprintf("create the primary key again, NOT DEFERRABLE, or ALTER TABLE %s REPLICA IDENTITY FULL, with which a deferrable key is not the key of records", t.name)
 	}
 	return fmt.Sprintf("ALTER TABLE %[1]s ADD PRIMARY KEY (...), or ALTER TABLE %[1]s REPLICA IDENTITY FULL", t.name)
 }

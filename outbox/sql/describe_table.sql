@@ -1,7 +1,8 @@
 -- Returns the properties of a table ($1, its OID) on which its records depend, as JSON; no row if the table does not exist.
 --   keys         unique indexes on whole columns that cannot be null: the primary key, the replica identity, then the oldest; for a
 --                partitioned table also those that all of its leaves have. INCLUDE columns do not count. An index that belongs to a
---                constraint is as old as the constraint, because REINDEX CONCURRENTLY creates a new index
+--                constraint is as old as the constraint, because REINDEX CONCURRENTLY creates a new index. Within a transaction two rows
+--                may have the same DEFERRABLE key: it is none if updates are published, which FULL or another index make possible
 --   numbers      attribute numbers of the columns in keys, by name: they stay when a column is renamed
 --   primary      whether the first of the keys is the primary key
 --   identity     columns that the WAL has for every old row; for leaves, those that all of them have. null: all columns, in every leaf
@@ -23,6 +24,7 @@ WITH RECURSIVE tree AS (
         i.indimmediate AND (t.relreplident = 'd' AND i.indisprimary OR t.relreplident = 'i' AND i.indisreplident) AS identifies
     FROM tree AS t JOIN pg_index AS i ON i.indrelid = t.oid
     WHERE i.indisunique AND i.indisvalid AND i.indislive AND i.indpred IS NULL AND i.indexprs IS NULL
+      AND (i.indimmediate OR NOT EXISTS (SELECT FROM tree AS leaf WHERE leaf.relkind = 'r' AND leaf.relreplident IN ('f', 'i')))
       AND NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
           AND (NOT a.attnotnull OR EXISTS (SELECT FROM pg_constraint AS v
               WHERE v.conrelid = a.attrelid AND v.contype = 'n' AND v.conkey = ARRAY[a.attnum] AND NOT v.convalidated)))

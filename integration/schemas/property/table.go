@@ -81,6 +81,7 @@ var styles = []*style{
 	{name: "no key", whole: true, split: true},
 	{name: "unique index", after: "CREATE UNIQUE INDEX ON %t (%4)", columns: []int{columnCode}, whole: true},
 	{name: "deferrable primary key", key: "CONSTRAINT %k PRIMARY KEY (%4) DEFERRABLE", columns: []int{columnCode}, whole: true},
+	{name: "deferrable primary key under FULL", key: "CONSTRAINT %k PRIMARY KEY (%4) DEFERRABLE", after: "ALTER TABLE %t REPLICA IDENTITY FULL", updates: true, whole: true},
 	{name: "NOTHING", key: "CONSTRAINT %k PRIMARY KEY (%4)", after: "ALTER TABLE %t REPLICA IDENTITY NOTHING", columns: []int{columnCode}, whole: true},
 	{name: "generated primary key", generate: true, updates: true, columns: []int{5}, whole: true},
 	{name: "keys of leaves", leafKey: "PRIMARY KEY (%4)", updates: true, columns: []int{columnCode}, split: true},
