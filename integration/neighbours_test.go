@@ -77,6 +77,7 @@ func TestCopyOfTheDatabase(t *testing.T) {
 			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
 			r.Exec("CREATE TABLE old (id int PRIMARY KEY, v int)", "INSERT INTO old VALUES (1, 1)")
 			r.Setup()
+			r.Exec("ALTER TABLE old ALTER v SET DEFAULT 0")
 			admin := r.dial(r.server.URL("postgres"))
 			defer admin.Close(r.ctx)
 			staging := r.database + "_staging"
@@ -84,6 +85,17 @@ func TestCopyOfTheDatabase(t *testing.T) {
 			conn := r.dial(r.server.URL(staging))
 			r.in(conn, "CREATE TABLE n (id int PRIMARY KEY, v int)", "INSERT INTO n VALUES (1, 0)", "ALTER TABLE old DROP CONSTRAINT old_pkey", "UPDATE old SET v = 2",
 				"ALTER TABLE n DROP COLUMN id", "UPDATE n SET v = 1", "ALTER TABLE n SET UNLOGGED", "DROP TABLE n")
+			const known = "SELECT (SELECT count(*) FROM pgtee.was) || ' ' || (SELECT count(*) FROM pgtee.widened)"
+			before, after := "", ""
+			r.must(conn.QueryRow(r.ctx, known).Scan(&before))
+			if out, code := r.Pgtee("setup", "--postgres", r.server.URL(staging), "--slot", staging); code != 0 {
+				t.Errorf("setup in the copy exits with %d:\n%s", code, out)
+			}
+			r.must(conn.QueryRow(r.ctx, known).Scan(&after))
+			if before != "1 2" || after != "0 0" {
+				t.Errorf("definitions and widened tables: %s, and %s after setup; want 1 2 and 0 0", before, after)
+			}
+			r.in(conn, "SELECT pg_drop_replication_slot('"+staging+"')")
 			r.must(conn.Close(r.ctx))
 			r.in(admin, "DROP DATABASE "+staging+" WITH (FORCE)")
 		})

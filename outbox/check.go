@@ -210,9 +210,9 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 	if got, err = rows(ctx, conn, "SELECT coalesce(max(slot), ''), coalesce(pgtee.ready()::text, ''), coalesce(bool_or(to_jsonb(m) ->> 'secret' IS NOT NULL), false), coalesce(max(to_jsonb(m) ->> 'publications'), '') FROM pgtee.meta AS m"); err != nil {
 		return err
 	}
-	s.metaSlot, s.ready, s.secret = got[0][0], got[0][1], got[0][2] == "t"
+	s.ready, s.secret = got[0][1], got[0][2] == "t"
 	if s.ready != "" { // otherwise pgtee.meta belongs to another database
-		s.slotPublications = strings.Fields(got[0][3])
+		s.metaSlot, s.slotPublications = got[0][0], strings.Fields(got[0][3])
 	}
 	if got, err = rows(ctx, conn, `SELECT coalesce(bool_or(proname IN ('publish', 'put_event')), false),
 			coalesce(bool_or(proname ~ '^snapshot|^put_signal$'), false)

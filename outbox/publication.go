@@ -132,7 +132,7 @@ const identitySQL = `(SELECT pg_catalog.string_agg(p.pubname || '=' || p.oid, ' 
 // renewsSlot reports whether setup must re-create the slot, because it cannot be used with the existing publications or with those that this setup
 // creates.
 func (s *serverState) renewsSlot() bool {
-	return s.slot != nil && s.ready != "" && s.metaSlot != "" && (s.slot.lost() || len(s.missing()) > 0 || len(s.younger()) > 0)
+	return s.slot != nil && s.metaSlot != "" && (s.slot.lost() || len(s.missing()) > 0 || len(s.younger()) > 0)
 }
 
 // missing returns the publications that the slot needs and that do not exist.

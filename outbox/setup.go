@@ -158,9 +158,12 @@ func (s *serverState) ifPermitted(sql string) string {
 	return "DO $try$ BEGIN\n" + sql + "EXCEPTION WHEN insufficient_privilege OR duplicate_object THEN NULL;\nEND $try$;\n"
 }
 
-// ownMeta replaces the row of pgtee.meta if it belongs to another database, as it does in a copy. The secret is the HMAC key, xored with ipad
-// and with opad (RFC 2104). The server generates it, because a secret in the text of a statement might be logged.
-const ownMeta = `DELETE FROM pgtee.meta WHERE pgtee.ready() IS NULL;
+// ownMeta replaces the row of pgtee.meta if it belongs to another database, as it does in a copy. What the copy knows about tables and types is deleted
+// as well: a restored dump gives their OIDs to others. The secret is the HMAC key, xored with ipad and with opad (RFC 2104). The server generates it,
+// because a secret in the text of a statement might be logged.
+const ownMeta = `DELETE FROM pgtee.was WHERE pgtee.ready() IS NULL;
+DELETE FROM pgtee.widened WHERE pgtee.ready() IS NULL;
+DELETE FROM pgtee.meta WHERE pgtee.ready() IS NULL;
 INSERT INTO pgtee.meta (version, system_identifier, database_oid)
 SELECT %[1]d, c.system_identifier, d.oid
 FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()

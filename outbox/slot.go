@@ -27,7 +27,7 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 	case server.slot != nil:
 		// pgtee.meta may be younger than the slot. Without a consistent point the publisher would mistake a lost progress topic for a first start.
 		report.ok("slot %s existed before", cfg.Slot)
-		if server.ready != "" && server.metaSlot != "" {
+		if server.metaSlot != "" {
 			if len(server.slotPublications) > 0 {
 				return nil
 			}

@@ -114,7 +114,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $published$
 $published$;
 
 -- Tables for which pgtee has set REPLICA IDENTITY FULL because they had lost their key. When such a table has a key again, pgtee restores the default
--- identity. This table is unlogged, so that it is not replicated; after a crash has emptied it, the tables that were in it keep FULL.
+-- identity. This table is unlogged, so that it is not replicated. A crash empties it, and so does setup in a copy of the database, where the OIDs may be
+-- those of other tables: then the tables that were in it keep FULL.
 CREATE UNLOGGED TABLE IF NOT EXISTS pgtee.widened (tbl oid PRIMARY KEY);
 
 -- alter(command) runs a command of pgtee without firing event triggers of others, because no client sent it. From PostgreSQL 17 on, the setting
