@@ -181,7 +181,8 @@ func TestCaptureBesideOpenTransactions(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			r := newRunner(t, must(t, sharedBinary), postgresOf(t, version), "message")
-			r.startCapture("CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE u (id int PRIMARY KEY)")
+			r.startCapture("CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE u (id int PRIMARY KEY); CREATE SCHEMA a; CREATE SCHEMA s; CREATE TABLE s.t (id int PRIMARY KEY)")
+			r.session("BEGIN", "ALTER SCHEMA a RENAME TO a2")
 			for i := range 13 {
 				r.session("BEGIN", fmt.Sprintf("CREATE TABLE open%d (id int PRIMARY KEY)", i))
 			}
@@ -189,12 +190,15 @@ func TestCaptureBesideOpenTransactions(t *testing.T) {
 			b := r.session("SET statement_timeout = '1s'", "CREATE TABLE warm (id int)")
 			began := time.Now()
 			r.in(b, "CREATE TABLE b (id int PRIMARY KEY, v int)", "INSERT INTO b VALUES (1, 0)", "UPDATE b SET v = 1", "DELETE FROM b",
-				"ALTER TABLE t DROP CONSTRAINT t_pkey", "INSERT INTO t VALUES (1, 0)", "UPDATE t SET v = 1", "ALTER TABLE u SET UNLOGGED")
-			t.Logf("eight statements beside fourteen open transactions: %s", time.Since(began))
+				"ALTER TABLE t DROP CONSTRAINT t_pkey", "INSERT INTO t VALUES (1, 0)", "UPDATE t SET v = 1", "ALTER TABLE u SET UNLOGGED", "INSERT INTO s.t VALUES (1)", "ALTER SCHEMA s RENAME TO s2", "INSERT INTO s2.t VALUES (2)")
+			t.Logf("eleven statements beside fifteen open transactions: %s", time.Since(began))
 			r.Exec("ROLLBACK PREPARED 'forgotten " + r.database + "'")
 			r.Drain()
 			if b, t1 := r.ops("public.b"), r.ops("public.t"); b != "cud" || t1 != "cu" {
 				t.Errorf("b: %s, t: %s; want cud, cu; %s", b, t1, r.Query("SELECT coalesce(string_agg(x::text, E'\n'), '') FROM pgtee.tables(pgtee.published()) AS x"))
+			}
+			if s, s2 := r.ops("s.t"), r.ops("s2.t"); s != "c" || s2 != "c" {
+				t.Errorf("s.t: %s, s2.t: %s; want c, c", s, s2)
 			}
 		})
 	}

@@ -218,34 +218,34 @@ BEGIN
 END
 $delist$;
 
--- relist(tables) makes pgoutput discard what it has cached about partitions, by changing the members of a publication. pgoutput caches, for each
--- partition, which table its changes are published as, and whether it has sent that table's name. The cache becomes wrong if the partitioned table is
--- renamed; on PostgreSQL 14 also if a partition is attached or detached.
-CREATE OR REPLACE FUNCTION pgtee.relist(tables oid[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $relist$
+-- reannounce(tables) makes pgoutput discard what it has cached about tables. pgoutput caches whether it has sent a table's name and, for each partition, which
+-- table its changes are published as. The cache becomes wrong if a partitioned table is renamed; up to PostgreSQL 17 also if a schema is renamed; on 14 also
+-- if a partition is attached or detached. From 15 to 17 any change of a publication makes pgoutput discard the whole cache. To set an option, unlike a change
+-- of members, locks no table, and of the publication only its row. On other versions it takes a change of each table's membership, which locks the table
+-- until the transaction ends: the tables beyond a thousand are left out. reannounce() returns false if any table is left out because of that or of other locks.
+CREATE OR REPLACE FUNCTION pgtee.reannounce(tables oid[]) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $announce$
+DECLARE
+    publication oid;
 BEGIN
-    PERFORM pgtee.refresh(c.oid) FROM pg_class AS c WHERE c.oid = ANY (tables) AND c.relkind = 'p' AND c.relpersistence = 'p';
-END
-$relist$;
-
--- rename_schema(schema) makes pgoutput send the new name of a schema, which PostgreSQL 18 and newer do by themselves. From 15 on, changing the
--- members of a publication once refreshes all tables; on 14 each table needs a change of its own.
-CREATE OR REPLACE FUNCTION pgtee.rename_schema(schema oid) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $rename$
-BEGIN
-    IF current_setting('server_version_num')::int >= 150000 THEN
-        PERFORM pgtee.refresh('pgtee.outbox'::regclass);
-    ELSE
-        PERFORM pgtee.refresh(c.oid) FROM (
-            SELECT oid FROM pg_class WHERE relnamespace = schema AND relkind IN ('r', 'p') AND relpersistence = 'p' LIMIT 1000) AS c; -- each takes a lock until the transaction ends
+    IF current_setting('server_version_num')::int / 10000 NOT IN (15, 16, 17) THEN
+        RETURN (SELECT bool_and(pgtee.reannounce_one(t.oid)) FROM unnest(tables[:1000]) AS t (oid)) AND cardinality(tables) <= 1000;
     END IF;
+    FOREACH publication IN ARRAY pgtee.for_clients('p') LOOP
+        BEGIN
+            PERFORM pgtee.alter(format('ALTER PUBLICATION %I SET (publish = ''insert, truncate'')', (SELECT p.pubname FROM pg_publication AS p WHERE p.oid = publication)));
+            RETURN true;
+        EXCEPTION WHEN lock_not_available THEN -- another transaction has changed it
+        END;
+    END LOOP;
+    RETURN false;
 END
-$rename$;
+$announce$;
 
--- refresh(table) changes the membership of a table in a publication and changes it back, so that pgoutput reads the table's definition again. It uses any
--- publication that is not locked, because the one that lists the table may be locked.
-CREATE OR REPLACE FUNCTION pgtee.refresh(tbl oid) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $refresh$
+-- reannounce_one(table) changes the membership of a table in a publication and changes it back, so that pgoutput reads the table's definition again. It uses any
+-- publication that is not locked, because the one that lists the table may be locked. It returns false if all of them are locked, or the table is.
+CREATE OR REPLACE FUNCTION pgtee.reannounce_one(tbl oid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $announce$
 DECLARE
     publication oid;
     actions     text[];
@@ -253,10 +253,13 @@ DECLARE
 BEGIN
     FOREACH publication IN ARRAY pgtee.for_clients('p') LOOP
         actions := CASE WHEN EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prpubid = publication AND m.prrelid = tbl) THEN '{DROP,ADD}' ELSE '{ADD,DROP}' END;
-        EXIT WHEN pgtee.alter_member(publication, actions[1], name) AND pgtee.alter_member(publication, actions[2], name);
+        IF pgtee.alter_member(publication, actions[1], name) AND pgtee.alter_member(publication, actions[2], name) THEN
+            RETURN true;
+        END IF;
     END LOOP;
+    RETURN false;
 END
-$refresh$;
+$announce$;
 
 -- alter_member(publication, action, table) adds or removes a table; action is ADD or DROP. It returns false if the publication or the table is locked.
 CREATE OR REPLACE FUNCTION pgtee.alter_member(publication oid, action text, name text) RETURNS boolean

@@ -63,6 +63,7 @@ DECLARE
     states  jsonb;
     parts   jsonb := was -> 'now';
     altered boolean := tag = 'ALTER TABLE' AND was -> 'parts' <> parts;
+    renamed oid[]; -- tables whose rows have other names from here on
     moved   jsonb := '[]'; -- partitions that were attached or detached: the event trigger reports only the partitioned table
 BEGIN
     IF altered THEN
@@ -84,9 +85,13 @@ BEGIN
         END IF;
         states := pgtee.capture(CASE WHEN was IS NULL THEN touched ELSE ARRAY(SELECT jsonb_array_elements_text(was -> 'changed')::oid) END, true);
         IF altered AND (current_setting('server_version_num')::int < 150000 OR pgtee.is_renamed(was -> 'parts', parts)) THEN
-            PERFORM pgtee.relist(touched);
+            renamed := ARRAY(SELECT c.oid FROM pg_class AS c WHERE c.oid = ANY (touched) AND c.relkind = 'p' AND c.relpersistence = 'p');
         ELSIF tag = 'ALTER SCHEMA' AND current_setting('server_version_num')::int < 180000 THEN
-            PERFORM pgtee.rename_schema(c.objid) FROM pg_event_trigger_ddl_commands() AS c WHERE c.object_type = 'schema' AND c.objid <> 'pgtee'::regnamespace;
+            renamed := ARRAY(SELECT t.oid FROM pg_event_trigger_ddl_commands() AS c JOIN pg_class AS t ON t.relnamespace = c.objid
+                WHERE c.object_type = 'schema' AND c.objid <> 'pgtee'::regnamespace AND t.relkind IN ('r', 'p') AND t.relpersistence = 'p');
+        END IF;
+        IF renamed <> '{}' AND NOT pgtee.reannounce(renamed) THEN
+            states := coalesce(states, '[]') || jsonb_build_object('table', tag, 'state', 'busy', 'reason', 'tables could not be locked: until a publication changes, their rows have the former names');
         END IF;
         IF was -> 'unlogged' <> '[]' THEN -- a table with a key has been listed above; one without needs this state
             states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s JOIN pg_class AS c ON c.oid = to_regclass(s ->> 'table')
