@@ -204,6 +204,32 @@ func TestCaptureBesideOpenTransactions(t *testing.T) {
 	}
 }
 
+// A transaction that does not see the tables, keys and members of others drops keys, and updates.
+func TestCaptureInAnOldSnapshot(t *testing.T) {
+	for _, version := range captureVersions() {
+		for _, level := range []string{"REPEATABLE READ", "SERIALIZABLE"} {
+			t.Run(version+" "+level, func(t *testing.T) {
+				t.Parallel()
+				r := newRunner(t, must(t, sharedBinary), postgresOf(t, version), "message")
+				r.startCapture("CREATE TABLE bare (id int NOT NULL, v int); CREATE TABLE keyed (id int PRIMARY KEY, v int); CREATE TABLE never (id int, v int)")
+				old := r.session("BEGIN ISOLATION LEVEL "+level, "SELECT count(*) FROM mark.mark")
+				r.Exec("CREATE TABLE x (id int PRIMARY KEY, v int)", "CREATE TABLE p (id int PRIMARY KEY, v int) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p DEFAULT",
+					"ALTER TABLE bare ADD CONSTRAINT k PRIMARY KEY (id)", "ALTER TABLE keyed DROP CONSTRAINT keyed_pkey, ADD CONSTRAINT k2 PRIMARY KEY (id)")
+				r.in(old, "ALTER TABLE x DROP CONSTRAINT x_pkey", "UPDATE x SET v = 1", "ALTER TABLE p DROP CONSTRAINT p_pkey", "UPDATE p SET v = 1", "ALTER TABLE bare ADD COLUMN w int, DROP CONSTRAINT k",
+					"UPDATE bare SET v = 1", "ALTER TABLE keyed DROP CONSTRAINT k2", "UPDATE keyed SET v = 1", "ALTER TABLE never ADD COLUMN w int", "UPDATE never SET v = 1", "COMMIT")
+				if full := r.Query("SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relreplident = 'f'"); full != "bare keyed p1 x" {
+					t.Errorf("REPLICA IDENTITY FULL: %s, want that of bare, keyed, p1 and x", full)
+				}
+				r.Exec("INSERT INTO x VALUES (1, 0)", "UPDATE x SET v = 1", "INSERT INTO p VALUES (1, 0)", "UPDATE p SET v = 1")
+				r.Drain()
+				if x, p := r.ops("public.x"), r.ops("public.p"); x != "cu" || p != "cu" {
+					t.Errorf("x: %s, p: %s; want cu, cu", x, p)
+				}
+			})
+		}
+	}
+}
+
 // Lock orders that no application would meet without pgtee.
 func TestCaptureMakesNoDeadlock(t *testing.T) {
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")

@@ -355,9 +355,55 @@ BEGIN
     IF roots IS NOT NULL THEN
         PERFORM pgtee.follow(roots);
     END IF;
+    IF by_client AND current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        states := nullif(coalesce(states, '[]') || coalesce(pgtee.widen_unseen(), '[]'), '[]');
+    END IF;
     RETURN states;
 END
 $capture$;
+
+-- widen_unseen() completes capture() in a REPEATABLE READ or SERIALIZABLE transaction, whose queries do not see the tables, keys and members that others have
+-- created since its first statement. It sets REPLICA IDENTITY FULL for the members without an identity among the tables that this transaction has locked.
+-- It returns what must be reported, as capture() does. All functions that it calls read the present catalog.
+CREATE OR REPLACE FUNCTION pgtee.widen_unseen() RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $unseen$
+DECLARE
+    t      record;
+    states jsonb;
+    full_before boolean;
+BEGIN
+    FOR t IN SELECT l.relation AS oid, o.object_names AS names, format('%I.%I', o.object_names[1], o.object_names[2]) AS name,
+            format('%I.%I', r.object_names[1], r.object_names[2]) AS root
+        FROM pg_locks AS l
+        CROSS JOIN LATERAL pg_identify_object_as_address('pg_class'::regclass, l.relation, 0) AS o
+        CROSS JOIN LATERAL pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(l.relation), l.relation), 0) AS r
+        WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND o.type = 'table'
+    LOOP
+        full_before := EXISTS (SELECT FROM pg_class AS c WHERE c.oid = t.oid AND c.relreplident = 'f'); -- perhaps no longer
+        IF pg_get_replica_identity_index(t.oid) IS NULL AND pgtee.is_member(t.names) AND pgtee.identify(t.name, 'FULL') AND NOT full_before THEN
+            states := coalesce(states, '[]') || jsonb_build_object('table', t.name, 'root', t.root, 'state', 'widened', 'reason', 'it has no primary key');
+        END IF;
+    END LOOP;
+    RETURN states;
+END
+$unseen$;
+
+-- is_member(names) reports whether one of the publications lists a table, also if this transaction cannot see that. names are its schema and its name.
+CREATE OR REPLACE FUNCTION pgtee.is_member(names text[]) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $member$
+DECLARE
+    publication name;
+BEGIN
+    FOR publication IN SELECT p.pubname FROM pg_publication AS p WHERE p.oid = ANY (pgtee.listings('r')) LOOP
+        BEGIN
+            PERFORM pg_get_object_address('publication relation', names, ARRAY[publication::text]);
+            RETURN true;
+        EXCEPTION WHEN undefined_object THEN -- it is in none of that kind so far
+        END;
+    END LOOP;
+    RETURN false;
+END
+$member$;
 
 -- follow(roots) adapts the replica identity of these partitioned tables to their leaves. The stream contains the root's columns: if all leaves have
 -- REPLICA IDENTITY FULL and the root has no key, their old rows are complete only if the root is FULL as well. A root that the command has not locked
