@@ -45,13 +45,51 @@ func TestReplayedNotes(t *testing.T) {
 	}
 }
 
+// Whoever can read a note can send a copy of it, as a plain message, before the transaction of its session commits, and in an older one. That neither
+// turns the session's notes into replays nor makes a later copy good.
+func TestCopyBeforeItsOriginal(t *testing.T) {
+	w := &wal{t: t, keys: []note.MasterKey{testKey}}
+	text := func(counter uint32) string {
+		p := testPayload(note.FlagSQL)
+		p.Counter = counter
+		return signed(testSigner, p, "bob", 7, "update t")
+	}
+	own := func(xid XID, counter uint32) string { return witnessed(xid, text(counter), "bob", "r", 7, nil) }
+	plain := func(counter uint32) string { return recordMessage(text(counter), "bob", "r", 7, nil) }
+	for _, step := range []struct {
+		name  string
+		xid   XID
+		notes []string
+		want  []note.Trust
+	}{
+		{"the copy", 100, []string{plain(2)}, []note.Trust{note.Unbound}},
+		{"the original", 101, []string{own(101, 1), plain(2)}, []note.Trust{note.Verified, note.Verified}},
+		{"a later copy", 102, []string{plain(2)}, []note.Trust{note.Replayed}},
+		{"the session goes on", 103, []string{own(103, 3), plain(3)}, []note.Trust{note.Verified, note.Replayed}},
+	} {
+		w.begin(step.xid)
+		for _, m := range step.notes {
+			w.message(note.MessagePrefix, m)
+		}
+		got := w.commit()
+		for i, want := range step.want {
+			if got.Notes[i].Trust != want {
+				t.Errorf("%s, note %d: trust %d, want %d", step.name, i+1, got.Notes[i].Trust, want)
+			}
+		}
+	}
+}
+
 // A replayed note adds nothing to the stream of DDL, but takes its number, as it did when it was new.
 func TestReplayedCommand(t *testing.T) {
 	w := &wal{t: t, keys: []note.MasterKey{testKey}}
 	text := signed(testSigner, testPayload(note.FlagSQL|note.FlagOutsideBlock), "bob", 4711, "vacuum")
-	for _, want := range []int{1, 0} {
-		got := w.begin(1).message(note.MessagePrefix, recordMessage(text, "bob", "r", 4711, nil)).message("app", "x").commit()
-		if len(got.Changes) != want+1 || got.Changes[want].Ordinal != 1 {
+	for _, step := range []struct {
+		message string
+		want    int // changes of the note
+	}{{witnessed(1, text, "bob", "r", 4711, nil), 1}, {recordMessage(text, "bob", "r", 4711, nil), 0}} {
+		got := w.begin(1).message(note.MessagePrefix, step.message).message("app", "x").commit()
+		if len(got.Changes) != step.want+1 || got.Changes[step.want].Ordinal != 1 {
 			t.Errorf("%d changes, the last with number %d", len(got.Changes), got.Changes[len(got.Changes)-1].Ordinal)
 		}
 	}

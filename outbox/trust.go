@@ -15,7 +15,8 @@ import (
 //     write only when a statement of the proxy has called them, not a function, DO or CALL. The witnessed note binds
 //     the transaction to its session.
 //   - A later note is a plain message. It is accepted in a transaction that is bound to its session.
-//   - The notes of a session are numbered, and each number is accepted once (note/replay.go).
+//   - The notes of a session are numbered, and each number is accepted once (note/replay.go). A plain message in a
+//     transaction that is bound to no session uses up no number: anybody can send a copy before the session commits.
 
 // binding is the session to which witnessed notes bind a transaction.
 type binding struct {
@@ -37,7 +38,7 @@ func (a *Assembler) verify(n *note.Note, c *noteColumns) note.Trust {
 		return note.Forged
 	}
 	trust := a.bind(n, c.witnessed)
-	if !trust.Lies() && a.replays.Seen(n, uint32(a.current.XID)) {
+	if !trust.Lies() && a.replays.Seen(n, uint32(a.current.XID), trust != note.Unbound) {
 		return note.Replayed
 	}
 	return trust

@@ -27,9 +27,10 @@ type Replays struct {
 // maxCounted is the minimum number of sessions that are kept; the maximum is twice as many, 4 MB.
 const maxCounted = 32 << 10
 
-// Seen reports whether a verified note is a replay. The transactions of a session follow each other, and so do their ids: a lower counter is genuine
-// only in an older transaction, which was prepared and committed later.
-func (r *Replays) Seen(n *Note, xid uint32) bool {
+// Seen reports whether a note made by a proxy is a replay. The transactions of a session follow each other, and so do their ids: a lower counter is
+// genuine only in an older transaction, which was prepared and committed later. The counter is used up only if the note is known to come from its
+// session (own): otherwise whoever sends a copy of a note before its transaction commits would make the session's own notes replays.
+func (r *Replays) Seen(n *Note, xid uint32, own bool) bool {
 	key := n.Origin()
 	last, known := r.young[key]
 	if !known {
@@ -37,6 +38,9 @@ func (r *Replays) Seen(n *Note, xid uint32) bool {
 	}
 	if known && int32(n.Counter-last.counter) <= 0 {
 		return !precedes(xid, last.xid)
+	}
+	if !own {
+		return false
 	}
 	if r.young == nil || len(r.young) >= maxCounted {
 		r.young, r.old = map[Origin]newest{}, r.young
