@@ -160,28 +160,38 @@ func ddlKey(d *outbox.DDLRecord) string {
 }
 
 // redactedDDL returns a DDL record that may be published: without credentials, without the defaults of columns that readers must not see and, with
-// SQL text off, without any default. hides reports whether one of its tables has such columns.
+// SQL text off, without any default. hides reports whether one of its tables has such columns. The rows of a partition are published as those of its
+// root, so what the root hides is hidden in the partition's definition too.
 func (p *Publisher) redactedDDL(d outbox.DDLRecord) (clean outbox.DDLRecord, hides bool) {
 	d.Objects = slices.Clone(d.Objects)
 	for i := range d.Objects {
 		o := &d.Objects[i]
-		parts := outbox.IdentityParts(o.Name)
-		if o.Type != "table" && o.Type != "table column" || len(parts) < 2 {
+		if o.Type != "table" && o.Type != "table column" {
 			continue
 		}
 		o.Columns = slices.Clone(o.Columns)
-		for j := range o.Columns {
-			c := &o.Columns[j]
-			c.Default = p.redactedDefault(c, p.cfg.Shape.Hides(parts[0], parts[1], c.Name))
+		for _, name := range []string{o.Name, o.Root} {
+			parts := outbox.IdentityParts(name)
+			if len(parts) < 2 {
+				continue
+			}
+			for j := range o.Columns {
+				if c := &o.Columns[j]; p.cfg.Shape.Hides(parts[0], parts[1], c.Name) {
+					c.Default = ""
+				}
+			}
+			hides = hides || p.cfg.Shape.HidesAny(parts[0], parts[1])
 		}
-		hides = hides || p.cfg.Shape.HidesAny(parts[0], parts[1])
+		for j := range o.Columns {
+			o.Columns[j].Default = p.redactedDefault(&o.Columns[j])
+		}
 	}
 	return d, hides
 }
 
-func (p *Publisher) redactedDefault(c *outbox.DDLColumn, hidden bool) string {
+func (p *Publisher) redactedDefault(c *outbox.DDLColumn) string {
 	switch {
-	case c.Default == "" || hidden || p.cfg.SQLText == Off:
+	case c.Default == "" || p.cfg.SQLText == Off:
 		return ""
 	case parser.IsSecretName([]byte(c.Name)):
 		return "'<redacted>'"

@@ -22,29 +22,32 @@ func TestDefaultsInDDL(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name      string
+		root      string
 		text      SQLText
 		want      []string
 		statement string
 	}{
-		{`public."My ""T"""`, Normalised, []string{"'new'::text", "'<redacted>'", "", "", "'<redacted>'::text", "pgp_sym_decrypt(raw(), '<redacted>'::text)"}, "ALTER TABLE x ADD state text DEFAULT $1"},
-		{`public."My ""T"""`, Full, []string{"'new'::text", "'<redacted>'", "", "", "'<redacted>'::text", "pgp_sym_decrypt(raw(), '<redacted>'::text)"}, "ALTER TABLE x ADD state text DEFAULT 'new'"},
-		{`public.other`, Normalised, []string{"'new'::text", "'<redacted>'", "'a@b'::text", "'n'::text", "'<redacted>'::text", "pgp_sym_decrypt(raw(), '<redacted>'::text)"}, "ALTER TABLE x ADD state text DEFAULT 'new'"},
-		{`public.other`, Off, []string{"", "", "", "", "", ""}, ""},
+		{`public."My ""T"""`, "", Normalised, []string{"'new'::text", "'<redacted>'", "", "", "'<redacted>'::text", "pgp_sym_decrypt(raw(), '<redacted>'::text)"}, "ALTER TABLE x ADD state text DEFAULT $1"},
+		{`public."My ""T"""`, "", Full, []string{"'new'::text", "'<redacted>'", "", "", "'<redacted>'::text", "pgp_sym_decrypt(raw(), '<redacted>'::text)"}, "ALTER TABLE x ADD state text DEFAULT 'new'"},
+		{`public.part`, `public."My ""T"""`, Full, []string{"'new'::text", "'<redacted>'", "", "", "'<redacted>'::text", "pgp_sym_decrypt(raw(), '<redacted>'::text)"}, "ALTER TABLE x ADD state text DEFAULT 'new'"},
+		{`public.part`, `public."My ""T"""`, Normalised, []string{"'new'::text", "'<redacted>'", "", "", "'<redacted>'::text", "pgp_sym_decrypt(raw(), '<redacted>'::text)"}, "ALTER TABLE x ADD state text DEFAULT $1"},
+		{`public.other`, `public.elsewhere`, Normalised, []string{"'new'::text", "'<redacted>'", "'a@b'::text", "'n'::text", "'<redacted>'::text", "pgp_sym_decrypt(raw(), '<redacted>'::text)"}, "ALTER TABLE x ADD state text DEFAULT 'new'"},
+		{`public.other`, "", Off, []string{"", "", "", "", "", ""}, ""},
 	} {
 		config := testConfig()
 		config.SQLText, config.Shape = test.text, shape
 		p := newPublisher(config, nil, nil, tableFormat{})
-		given := outbox.DDLRecord{Objects: []outbox.DDLObject{{Type: "table", Name: test.name, Columns: columns}}}
+		given := outbox.DDLRecord{Objects: []outbox.DDLObject{{Type: "table", Name: test.name, Root: test.root, Columns: columns}}}
 		clean, hides := p.redactedDDL(given)
 		var got []string
 		for _, c := range clean.Objects[0].Columns {
 			got = append(got, c.Default)
 		}
 		if !slices.Equal(got, test.want) {
-			t.Errorf("%s, %d:\n%q, want\n%q", test.name, test.text, got, test.want)
+			t.Errorf("%s of %q, %d:\n%q, want\n%q", test.name, test.root, test.text, got, test.want)
 		}
 		if text := p.ddlStatement("ALTER TABLE x ADD state text DEFAULT 'new'", hides); text != test.statement {
-			t.Errorf("%s, %d: %s, want %s", test.name, test.text, text, test.statement)
+			t.Errorf("%s of %q, %d: %s, want %s", test.name, test.root, test.text, text, test.statement)
 		}
 		if columns[1].Default != "'hunter2'::text" {
 			t.Fatal("the record of the stream was changed")
