@@ -257,9 +257,9 @@ func (e *Encoder) Identity(ctx context.Context, relation *pgoutput.Relation, at 
 }
 
 // table returns the plan of a Relation for a change at a place in the WAL. It makes a new plan if the Relation is a new pointer, which means a new
-// version of the table, or if the shape has a new version, which may change the topic.
+// version of the table, or if the shape or the keys have a new version, which may change its topic or its key.
 func (e *Encoder) table(ctx context.Context, relation *pgoutput.Relation, at record.Place) (*table, error) {
-	if t := e.tables[relation.OID]; t != nil && t.relation == relation && t.version == e.config.Shape.Version() {
+	if t := e.tables[relation.OID]; t != nil && t.relation == relation && t.version == e.version() {
 		return t, nil
 	}
 	t, err := e.plan(ctx, relation, at)

@@ -177,3 +177,46 @@ func TestWarnOfKey(t *testing.T) {
 		t.Errorf("told %q, error %v", told, err)
 	}
 }
+
+// A key that was chosen for changes which are not in Kafka does not count when they are composed again, whichever of them is first.
+func TestKeysOfARetry(t *testing.T) {
+	catalog := &fixedCatalog{Tables: map[uint32]Table{}}
+	keys := &record.Keys{}
+	e := New(Config{Catalog: catalog, Keys: keys})
+	both, second := [][]string{{"a"}, {"b"}}, [][]string{{"b"}}
+	plan := func(r *pgoutput.Relation, candidates [][]string) string {
+		t.Helper()
+		catalog.Tables[7] = Table{Keys: candidates}
+		planned, err := e.table(t.Context(), r, record.Place{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return planned.keyNames()
+	}
+	before, dropped, created := flagged('f', "kkk"), flagged('f', "kkk"), flagged('f', "kkk")
+	recorded := keys.Recorded()
+	for _, step := range []struct {
+		what       string
+		retry      bool
+		relation   *pgoutput.Relation
+		candidates [][]string
+		want       string
+	}{
+		{"before the index of a is dropped", false, before, both, "(a)"},
+		{"after it is dropped", false, dropped, second, "(b)"},
+		{"the first again", true, before, both, "(a)"},
+		{"after it is dropped, again", false, dropped, second, "(b)"},
+		{"only the second again", true, dropped, second, "(b)"},
+		{"after it is created again", false, created, [][]string{{"b"}, {"a"}}, "(b)"},
+	} {
+		if step.retry {
+			keys.Resume(recorded)
+		}
+		if got := plan(step.relation, step.candidates); got != step.want {
+			t.Errorf("%s: key %s, want %s", step.what, got, step.want)
+		}
+		if step.what == "the first again" {
+			recorded = keys.Recorded()
+		}
+	}
+}

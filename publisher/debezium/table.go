@@ -16,7 +16,7 @@ import (
 // table is the plan of one version of a table: everything that is the same for all its rows.
 type table struct {
 	relation *pgoutput.Relation
-	version  int    // version of the shape
+	version  version
 	excluded bool   // the table has no records
 	name     []byte // "schema.table" as JSON
 	topic    string
@@ -33,6 +33,14 @@ type table struct {
 	router     *router // for an outbox table of the application; nil for any other table
 	events     *collection
 }
+
+// version identifies what a plan depends on in addition to the Relation and the catalog.
+type version struct {
+	shape int // the shape may assign another topic
+	keys  int // round of the keys
+}
+
+func (e *Encoder) version() version { return version{e.config.Shape.Version(), e.config.Keys.Round()} }
 
 // column says how one column becomes a field of a JSON object.
 type column struct {
@@ -66,7 +74,7 @@ type row struct {
 // plan makes the plan of a table. It reads the catalog once per version of the table.
 func (e *Encoder) plan(ctx context.Context, relation *pgoutput.Relation, at record.Place) (*table, error) {
 	shape, err := e.config.Shape.Table(relation)
-	version := e.config.Shape.Version()
+	version := e.version()
 	if err != nil || shape.Excluded {
 		return &table{relation: relation, version: version, excluded: true, identity: record.LoggedIdentity(relation)}, err
 	}

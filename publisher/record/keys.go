@@ -10,7 +10,10 @@ import (
 // Keys remembers which unique index serves as the key of each table without a primary key. There may be several candidates, the catalog does not mark
 // one, and recreating an index (REINDEX CONCURRENTLY, ALTER COLUMN TYPE) or renaming a column must not change the choice. Keys is part of the position.
 // It is used by one goroutine at a time.
-type Keys struct{ chosen ChosenKeys }
+type Keys struct {
+	chosen ChosenKeys
+	round  int // see Round
+}
 
 // ChosenKeys holds keys by OID of the table, in the form of the progress record. Its maps are never modified once a Position refers to them.
 type ChosenKeys struct {
@@ -99,16 +102,25 @@ func escapedBytes(names []string) (n int) {
 	return n
 }
 
-// Resume adds the keys in the progress record. Keys that this process has already chosen are in use and stay.
+// Resume returns to the keys in the progress record. What was chosen after it was chosen for changes that are composed again from there: an earlier
+// one of them must not get the key that later DDL led to.
 func (k *Keys) Resume(recorded ChosenKeys) {
+	if k != nil && !k.chosen.equal(recorded) {
+		k.chosen = recorded
+		k.round++
+	}
+}
+
+// Round changes when Resume has discarded choices: whatever was derived from them is no longer valid.
+func (k *Keys) Round() int {
 	if k == nil {
-		return
+		return 0
 	}
-	for table, names := range recorded.Names {
-		if k.chosen.Names[table] == nil && len(names) > 0 {
-			k.set(table, names, recorded.Numbers[table])
-		}
-	}
+	return k.round
+}
+
+func (c ChosenKeys) equal(other ChosenKeys) bool {
+	return maps.EqualFunc(c.Names, other.Names, slices.Equal) && maps.EqualFunc(c.Numbers, other.Numbers, slices.Equal)
 }
 
 // Recorded returns the keys for the next position.
