@@ -46,6 +46,21 @@ func TestSnapshotOfTableWithRowPolicies(t *testing.T) {
 			r.Exec("ALTER ROLE reader BYPASSRLS")
 			r.AwaitSnapshots("initial")
 			r.ExpectFolded("secret", []string{"id"})
+
+			// A resync empties the topic of the table only when it can be filled again. The other table does not wait.
+			r.Exec("ALTER ROLE reader NOBYPASSRLS", `INSERT INTO pgtee.signal VALUES ('afresh', 'resync', '{"data-collections": ["public.secret", "public.orders"]}')`)
+			r.awaitProgress(`"kept":`)
+			r.awaitProgress(`"tables_done":1`)
+			if secret, orders := r.ops("public.secret"), r.ops("public.orders"); strings.Contains(secret, "t") || strings.Count(orders, "t") != 1 {
+				t.Errorf("operations %s of the table that cannot be read, %s of the other one", secret, orders)
+			}
+			r.Exec("ALTER ROLE reader BYPASSRLS")
+			r.AwaitSnapshots("afresh")
+			if ops := r.ops("public.secret"); strings.Count(ops, "t") != 1 {
+				t.Errorf("operations %s of the table that can be read", ops)
+			}
+			r.ExpectFolded("secret", []string{"id"})
+			r.ExpectFolded("orders", []string{"id"})
 		})
 	}
 }

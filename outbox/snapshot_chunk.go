@@ -53,6 +53,7 @@ type Reading struct {
 	Tables  []ListedTable
 
 	Relations []*pgoutput.Relation // of Describe
+	Refused   map[uint32]error     // of Describe: why tables cannot be read, by OID; of the leaves of a partitioned table, the first one that cannot
 	Chunk     *Chunk
 }
 

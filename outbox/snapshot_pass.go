@@ -67,6 +67,19 @@ func (t *TableReader) read(conn *tableConn, s *Span) error {
 	return err
 }
 
+// try does what a pass does, but reads no row.
+func (r *tableConn) try(s *Span) error {
+	source, err := r.begin(s)
+	if err == nil {
+		_, err = r.query(source.copySQL(s, 0, 0))
+	}
+	err = tableError(s, err)
+	if lost := r.rollback(); err == nil {
+		err = lost
+	}
+	return err
+}
+
 func newPass(t *TableReader, s *Span, source *source) *pass {
 	p := &pass{reader: t, span: s, source: source}
 	p.limit = min(max(s.Rows, 1), maxPassRows)

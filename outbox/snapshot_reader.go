@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -135,16 +136,35 @@ func (t *TableReader) List(task int) {
 	})
 }
 
-// Describe describes tables as pgoutput would at this moment. Tables that no longer exist are left out.
-func (t *TableReader) Describe(task int, tables []uint32) {
-	t.run(task, func(conn *tableConn) (r Reading, err error) {
-		r.Relations = []*pgoutput.Relation{}
-		for _, oid := range tables {
-			relation, err := conn.relation(oid)
-			switch {
+// Describe describes tables, partitioned ones as their roots, as pgoutput would at this moment. A table that cannot be read is in Refused instead;
+// tables that no longer exist are left out.
+func (t *TableReader) Describe(task int, tables []ListedTable) {
+	t.run(task, func(conn *tableConn) (Reading, error) {
+		r := Reading{Relations: []*pgoutput.Relation{}, Refused: map[uint32]error{}}
+		readable := map[uint32]bool{} // by OID of the root
+		for _, table := range tables {
+			if there, known := readable[table.Root]; known && !there {
+				continue
+			}
+			switch err := conn.try(&Span{Table: table.OID, Root: table.Root}); {
+			case errors.Is(err, ErrTableGone):
+			case errors.Is(err, ErrTableRefused):
+				r.Refused[table.OID] = readError(err)
+				readable[table.Root] = false
+			case err != nil:
+				return r, fmt.Errorf("try to read table %s.%s: %w", table.Schema, table.Name, err)
+			default:
+				readable[table.Root] = true
+			}
+		}
+		for _, root := range slices.Sorted(maps.Keys(readable)) {
+			if !readable[root] {
+				continue
+			}
+			switch relation, err := conn.relation(root); {
 			case errors.Is(err, ErrTableGone):
 			case err != nil:
-				return r, fmt.Errorf("describe table %d: %w", oid, err)
+				return r, fmt.Errorf("describe table %d: %w", root, err)
 			default:
 				r.Relations = append(r.Relations, relation)
 			}

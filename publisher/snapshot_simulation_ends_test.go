@@ -84,7 +84,7 @@ type shopTask struct {
 	task   int
 	kind   string
 	span   outbox.Span
-	oids   []uint32
+	tables []outbox.ListedTable
 	ticket uint64
 	chunks []*outbox.Chunk // not given away
 }
@@ -92,8 +92,8 @@ type shopTask struct {
 func (r *shopReader) add(t *shopTask) { r.tasks = append(r.tasks, t) }
 func (r *shopReader) Begin(task int)  { r.add(&shopTask{task: task, kind: "begin"}) }
 func (r *shopReader) List(task int)   { r.add(&shopTask{task: task, kind: "list"}) }
-func (r *shopReader) Describe(task int, oids []uint32) {
-	r.add(&shopTask{task: task, kind: "describe", oids: oids})
+func (r *shopReader) Describe(task int, tables []outbox.ListedTable) {
+	r.add(&shopTask{task: task, kind: "describe", tables: tables})
 }
 func (r *shopReader) Nudge(task int)                 { r.add(&shopTask{task: task, kind: "nudge"}) }
 func (r *shopReader) Read(s outbox.Span)             { r.add(&shopTask{task: s.Task, kind: "read", span: s}) }
@@ -125,12 +125,20 @@ func (r *shopReader) step() {
 	case t.kind == "list":
 		result.Tables = []outbox.ListedTable{{OID: 20000, Root: 20000, Schema: "public", Name: "t0"}, {OID: 20001, Root: 20001, Schema: "public", Name: "t1"}}
 	case t.kind == "describe":
-		for _, oid := range t.oids {
-			result.Relations = append(result.Relations, shopTables[oid-20000])
+		result.Refused = map[uint32]error{}
+		for _, table := range t.tables {
+			if w.chance(3) {
+				w.counts.refused++
+				result.Refused[table.OID] = outbox.ErrTableRefused
+				continue
+			}
+			result.Relations = append(result.Relations, shopTables[table.OID-20000])
 		}
 	case t.kind == "nudge":
 		w.written++
 		w.flushed = w.written
+	case t.chunks == nil && w.chance(50):
+		result.Err = outbox.ErrTableRefused
 	case t.chunks == nil:
 		r.read(t)
 		return

@@ -37,7 +37,7 @@ func TestSnapshotSimulation(t *testing.T) {
 		total.add(w.counts)
 	}
 	t.Logf("%+v", total)
-	if total.crashes < seeds || total.copied < 100*seeds || total.finished < 2*seeds || total.overtaken < seeds || total.filled < seeds || total.byKey < seeds || total.emptied < seeds/2 {
+	if total.crashes < seeds || total.copied < 100*seeds || total.finished < 2*seeds || total.overtaken < seeds || total.filled < seeds || total.byKey < seeds || total.emptied < seeds/2 || total.refused < seeds/2 {
 		t.Error("the simulation hardly does anything")
 	}
 }
@@ -70,7 +70,7 @@ func TestSnapshotSimulationSeesFaults(t *testing.T) {
 // plantedFault is what the simulated reader gets wrong.
 type plantedFault struct{ noWait, early, seesAll, skips, unfilled, noEpoch, unnoted, forgets, unmoved, doubles, believes bool }
 
-type shopCounts struct{ crashes, copied, finished, overtaken, filled, byKey, emptied int }
+type shopCounts struct{ crashes, copied, finished, overtaken, filled, byKey, emptied, refused int }
 
 func (c *shopCounts) add(o shopCounts) {
 	c.crashes += o.crashes
@@ -80,6 +80,7 @@ func (c *shopCounts) add(o shopCounts) {
 	c.filled += o.filled
 	c.byKey += o.byKey
 	c.emptied += o.emptied
+	c.refused += o.refused
 }
 
 const (
@@ -289,7 +290,7 @@ func (w *shop) commit(tx *shopTx) {
 			ID: "again" + strconv.Itoa(w.asked), Type: outbox.ExecuteSnapshot, Tables: []string{[]string{"public.*", "public.t1"}[w.random.IntN(2)]},
 		}})
 	}
-	if !w.calm && w.chance(20) && w.asked < 4 {
+	if !w.calm && w.chance(10) && w.asked < 7 {
 		w.miss(tx)
 	}
 	w.written += outbox.LSN(1 + w.random.IntN(100))
@@ -313,7 +314,7 @@ func (w *shop) miss(tx *shopTx) {
 	id := outbox.MissedPrefix + strconv.Itoa(w.asked)
 	w.missed[id] = missedRow{t, key}
 	tx.changes = append(tx.changes, outbox.Change{Op: outbox.Signal, Note: -1, Signal: &outbox.SignalRecord{
-		ID: id, Type: outbox.Resync, User: "sweep", Tables: []string{shopTables[t].Schema + "." + shopTables[t].Name},
+		ID: id, Type: outbox.Resync, User: "sweep", Tables: []string{[]string{"public.*", "public." + shopTables[t].Name}[w.random.IntN(2)]},
 	}})
 }
 

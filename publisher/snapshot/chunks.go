@@ -2,6 +2,8 @@ package snapshot
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -51,7 +53,13 @@ func (c *Copier) Emptying() []*pgoutput.Relation { return c.emptying }
 // Emptied is called when the records that empty those topics are composed. Recording restarts at this point: every transaction that precedes
 // them in the stream is visible to all reads from now on, and the changes of all others follow them.
 func (c *Copier) Emptied() {
-	c.Current().Emptied, c.dirty = true, true
+	work := c.Current()
+	for _, oid := range slices.Sorted(maps.Keys(c.tables)) {
+		if t := c.tables[oid]; oid <= work.After && slices.Contains(work.Kept, t.Root) && !slices.Contains(c.kept, t.Root) {
+			work.Working = append(work.Working, beginning(&t))
+		}
+	}
+	work.Emptied, work.Kept, c.dirty = true, c.kept, true
 	c.abandon()
 	c.start()
 }

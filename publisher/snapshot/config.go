@@ -80,8 +80,9 @@ func ParseMode(name string) (Mode, error) {
 type TableReader interface {
 	// Begin waits until every transaction that has written its commit record by now is visible to new snapshots.
 	Begin(task int)
-	// Describe describes tables of the stream as they are now; a table that no longer exists is left out.
-	Describe(task int, tables []uint32)
+	// Describe describes the tables that the stream names for these ones, as they are now, and says which of these cannot be read. A table that no
+	// longer exists is left out.
+	Describe(task int, tables []outbox.ListedTable)
 	// List lists the published tables in the order of their OIDs, partitioned tables by their leaves.
 	List(task int)
 	// Read reads the rows of a span.

@@ -41,6 +41,7 @@ type Copier struct {
 	listing    int                           // task of the current List; 0: none
 	describing int                           // task of the current Describe; 0: none
 	emptying   []*pgoutput.Relation          // tables whose topics must be emptied now; nil: not described yet
+	kept       []uint32                      // Kept of the current copy once they are emptied
 	tables     map[uint32]outbox.ListedTable // tables of the current copy; nil: not listed
 	todo       []outbox.ListedTable          // those of them that have not begun
 	reached    map[uint32][][]byte           // by table: key up to which it has been read
@@ -202,9 +203,10 @@ func (c *Copier) Turn(upTo outbox.LSN) {
 		}
 		return
 	}
-	if work.Resync && !work.Emptied {
-		c.describe(work)
-		return
+	if work.Resync {
+		if c.describe(work); !work.Emptied {
+			return
+		}
 	}
 	c.dispatch(work, upTo)
 	c.nudge(upTo)
@@ -274,8 +276,7 @@ func (c *Copier) handle(r *outbox.Reading) {
 		c.listing = 0
 		c.plan(r.Tables)
 	case r.Task == c.describing && r.Done:
-		c.describing, c.emptying = 0, r.Relations
-		c.backoff = firstReadPause
+		c.described(r)
 	}
 	if p == nil {
 		return

@@ -94,7 +94,7 @@ func (c *Copier) nextSpan(work *Copy) (span outbox.Span, ok bool) {
 	}
 	t := c.todo[0]
 	c.todo = c.todo[1:]
-	work.Working = append(work.Working, TableCopy{OID: t.OID, Root: t.Root, Name: t.Schema + "." + t.Name})
+	work.Working = append(work.Working, beginning(&t))
 	work.After = t.OID
 	c.reached[t.OID] = nil
 	return c.rangeOf(&work.Working[len(work.Working)-1], nil)

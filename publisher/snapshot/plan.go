@@ -92,7 +92,7 @@ func (c *Copier) plan(listed []outbox.ListedTable) {
 			continue
 		}
 		c.tables[t.OID] = t
-		if t.OID > work.After {
+		if t.OID > work.After && !slices.Contains(work.Kept, t.Root) {
 			c.todo = append(c.todo, t)
 		}
 	}
@@ -108,6 +108,9 @@ func (c *Copier) plan(listed []outbox.ListedTable) {
 		_, there := c.tables[w.OID]
 		c.dirty = c.dirty || !there
 		return !there
+	})
+	work.Kept = slices.DeleteFunc(slices.Clone(work.Kept), func(root uint32) bool {
+		return !slices.ContainsFunc(listed, func(t outbox.ListedTable) bool { _, there := c.tables[t.OID]; return there && t.Root == root })
 	})
 	c.finish(work)
 }
@@ -204,7 +207,7 @@ func (c *Copier) finish(work *Copy) {
 		c.dirty = true
 		return true
 	})
-	if c.tables == nil || len(c.todo) > 0 || len(work.Working) > 0 {
+	if c.tables == nil || len(c.todo) > 0 || len(work.Working) > 0 || len(work.Kept) > 0 {
 		return
 	}
 	c.end(work.ID, "")

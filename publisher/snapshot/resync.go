@@ -1,10 +1,12 @@
 package snapshot
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
 // joinResync adds tables to a resync that has not started yet, instead of requesting another one: the progress record then only needs room for their
@@ -30,16 +32,35 @@ func (c *Copier) joinResync(tables []string) bool {
 	return false
 }
 
-// describe requests descriptions of the tables of a resync, whose topics must be emptied.
+// describe requests descriptions of the tables of a resync whose topics must be emptied, and asks whether they can be read: the topic of a table that
+// cannot would stay empty.
 func (c *Copier) describe(work *Copy) {
-	if c.describing != 0 || c.emptying != nil {
+	if c.describing != 0 || c.emptying != nil || work.Emptied && len(work.Kept) == 0 {
 		return
 	}
-	var roots []uint32
-	for _, t := range c.todo {
-		roots = append(roots, t.Root)
+	var tables []outbox.ListedTable
+	for _, oid := range slices.Sorted(maps.Keys(c.tables)) {
+		t := c.tables[oid]
+		if work.Emptied && !slices.Contains(work.Kept, t.Root) {
+			continue
+		}
+		if c.Now().Before(c.refused[oid].retryAt) {
+			return
+		}
+		tables = append(tables, t)
 	}
-	slices.Sort(roots)
 	c.describing = c.nextTask()
-	c.reader.Describe(c.describing, slices.Compact(roots))
+	c.reader.Describe(c.describing, tables)
+}
+
+// described decides which topics are emptied now: those of all tables that can be read, unless too many others would have to wait.
+func (c *Copier) described(r *outbox.Reading) {
+	c.describing, c.kept, c.backoff = 0, nil, firstReadPause
+	for _, oid := range slices.Sorted(maps.Keys(r.Refused)) {
+		c.setAside(oid, r.Refused[oid])
+		c.kept = append(c.kept, c.tables[oid].Root)
+	}
+	if len(c.kept) == 0 || len(r.Relations) > 0 && len(c.kept) <= maxRefused/2 {
+		c.emptying = append([]*pgoutput.Relation{}, r.Relations...)
+	}
 }

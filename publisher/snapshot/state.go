@@ -24,7 +24,8 @@ type Copy struct {
 	Conditions []outbox.SignalCondition `json:"conditions,omitempty"`
 
 	Resync    bool      `json:"resync,omitempty"`  // a record that empties the topic of each table precedes the table's rows
-	Emptied   bool      `json:"emptied,omitempty"` // those records are in Kafka
+	Emptied   bool      `json:"emptied,omitempty"` // those records are in Kafka, except for the tables in Kept
+	Kept      []uint32  `json:"kept,omitempty"`    // tables, by OID of the root, that could not be read then: their topics are emptied as soon as they can be read
 	Initial   bool      `json:"initial,omitempty"` // its source.snapshot is first, true or last; otherwise incremental
 	Again     bool      `json:"again,omitempty"`   // its rows may have been published before: it leaves out tables of events
 	Paused    bool      `json:"paused,omitempty"`
@@ -51,6 +52,13 @@ type TableCopy struct {
 	Last  [][]byte  `json:"last,omitempty"` // outbox.Chunk.Last of the last chunk in Kafka; none if there is none
 	Read  bool      `json:"read,omitempty"` // it has been read to its end: only rows in Moved remain to be read
 	Moved MovedRows `json:"moved,omitzero"`
+
+	ctid bool // it is read in the order of ctid, as far as the chunks show
+}
+
+// beginning is the progress of a table of which nothing has been read.
+func beginning(t *outbox.ListedTable) TableCopy {
+	return TableCopy{OID: t.OID, Root: t.Root, Name: t.Schema + "." + t.Name}
 }
 
 // of returns the progress of a table; nil if it has not begun, or is done.

@@ -1,0 +1,120 @@
+package snapshot
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// barredReader has empty tables, of which some cannot be read.
+type barredReader struct {
+	results chan outbox.Reading
+	tables  []outbox.ListedTable
+	barred  map[uint32]bool
+	read    []uint32
+}
+
+func (r *barredReader) Begin(task int) {
+	r.results <- outbox.Reading{Task: task, Done: true, Visible: &outbox.Visible{Xmin: 5, Xmax: 5}}
+}
+func (r *barredReader) List(task int) {
+	r.results <- outbox.Reading{Task: task, Done: true, Tables: r.tables}
+}
+func (r *barredReader) Nudge(int)                      {}
+func (r *barredReader) Close()                         {}
+func (r *barredReader) Results() <-chan outbox.Reading { return r.results }
+
+func (r *barredReader) Describe(task int, tables []outbox.ListedTable) {
+	reading := outbox.Reading{Task: task, Done: true, Refused: map[uint32]error{}}
+	tables = slices.DeleteFunc(tables, func(t outbox.ListedTable) bool { return !slices.Contains(r.tables, t) })
+	refused := map[uint32]bool{}
+	for _, t := range tables {
+		if r.barred[t.OID] {
+			refused[t.Root] = true
+			reading.Refused[t.OID] = outbox.ErrTableRefused
+		}
+	}
+	for _, t := range tables {
+		if !refused[t.Root] && !slices.ContainsFunc(reading.Relations, func(r *pgoutput.Relation) bool { return r.OID == t.Root }) {
+			reading.Relations = append(reading.Relations, &pgoutput.Relation{OID: t.Root})
+		}
+	}
+	r.results <- reading
+}
+
+func (r *barredReader) Read(s outbox.Span) {
+	r.read = append(r.read, s.Table)
+	r.results <- outbox.Reading{Task: s.Task, Done: true, Chunk: &outbox.Chunk{Table: s.Table, Relation: &pgoutput.Relation{OID: s.Root}, Visible: outbox.Visible{Xmin: 5, Xmax: 5}, End: true}}
+}
+
+// A resync empties the topics of the tables that can be read; the others follow when they can be, with the leaves that the copy has passed over, whatever
+// process goes on with it. One that can read no table empties nothing.
+func TestResyncOfTablesThatCannotBeRead(t *testing.T) {
+	reader := &barredReader{results: make(chan outbox.Reading, 100), barred: map[uint32]bool{30: true}, tables: []outbox.ListedTable{
+		{OID: 10, Root: 50, Schema: "s", Name: "parted"}, {OID: 20, Root: 20, Schema: "s", Name: "plain"}, {OID: 30, Root: 50, Schema: "s", Name: "parted"}, {OID: 40, Root: 50, Schema: "s", Name: "parted"},
+	}}
+	c := testCopier(Config{Open: func() TableReader { return reader }})
+	now := time.Unix(1e9, 0)
+	var did []string
+	turn := func() {
+		t.Helper()
+		for range 20 {
+			now = now.Add(refusedPause)
+			c.Turn(10)
+			if c.Emptying() != nil {
+				for _, r := range c.Emptying() {
+					did = append(did, "empty", string(rune('a'+r.OID/10)))
+				}
+				c.Emptied()
+			}
+			for chunk := c.Ready(10); chunk != nil; chunk = c.Ready(10) {
+				did = append(did, "read", string(rune('a'+chunk.Table/10)))
+				c.Published(chunk)
+			}
+		}
+	}
+	expect := func(want string) {
+		t.Helper()
+		if got := strings.Join(did, " "); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		did = nil
+	}
+	c.Now = func() time.Time { return now }
+	c.request(Copy{ID: "a", Resync: true})
+	reader.barred[20] = true
+	turn()
+	expect("")
+	if work := c.Current(); work == nil || work.Emptied || !strings.Contains(work.Waiting, "s.parted: the table cannot be read") {
+		t.Errorf("waits: %+v", work)
+	}
+	delete(reader.barred, 20)
+	turn()
+	expect("empty c read c")
+	state := *c.State()
+	c.Stop()
+	c = New(c.cfg, c.Host, &state)
+	c.Now = func() time.Time { return now }
+	turn()
+	expect("")
+	delete(reader.barred, 30)
+	turn()
+	expect("empty f read b read d read e")
+	if c.Current() != nil || !c.ended("a") {
+		t.Errorf("left: %+v", c.state)
+	}
+	c.request(Copy{ID: "b", Resync: true})
+	reader.barred[20] = true
+	turn()
+	expect("empty f read b read d read e")
+	reader.tables = reader.tables[:1] // the other one is dropped
+	turn()
+	expect("")
+	if c.Current() != nil {
+		t.Errorf("left: %+v", c.state)
+	}
+}
