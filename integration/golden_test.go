@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -108,7 +109,7 @@ func (r *runner) rename(name string) {
 	r.t.Helper()
 	admin := r.dial(r.server.URL("postgres"))
 	defer admin.Close(r.ctx)
-	_, err := admin.Exec(r.ctx, "ALTER DATABASE "+r.database+" RENAME TO "+name)
+	_, err := admin.Exec(r.ctx, fmt.Sprintf(`ALTER DATABASE "%s" RENAME TO "%s"`, r.database, name))
 	r.must(err)
 	r.database = name
 }

@@ -111,3 +111,29 @@ func (r *runner) copyData() (back func()) {
 		r.must(r.server.Start(r.ctx))
 	}
 }
+
+// A renamed database is published under its new name from where it was left, without a repair.
+func TestPublishingARenamedDatabase(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		t.Run(fmt.Sprint("PostgreSQL ", major), func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "table")
+			r.Exec(restoredSchema)
+			r.Setup()
+			r.StartPublisher()
+			r.Exec("INSERT INTO item VALUES (1, 'a')")
+			r.Drain()
+			r.Kill(r.publisher)
+			r.Exec("INSERT INTO item VALUES (2, 'b')")
+			for _, name := range []string{r.database + "-later", r.database} { // with a dash, the id has another form
+				r.rename(name)
+				r.StartPublisher()
+				r.Exec("UPDATE item SET v = v || '.'")
+				r.Drain()
+				r.Kill(r.publisher)
+			}
+			if ops := r.ops("public.item"); ops != "ccuuuu" {
+				t.Errorf("operations %s, want ccuuuu", ops)
+			}
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 // Repairs that an operator can make after a halt.
 const (
 	repairSystem      = "use another --prefix for this server, or run `pgtee repair --accept-divergence` to follow it from here on"
+	repairDatabase    = "if databases have exchanged their names, give one of them a name that none had, and start its publisher first; else " + repairSystem
 	repairDiverged    = "run `pgtee repair --accept-divergence`, which continues after the last transaction that Kafka and the database share, and publishes again the tables that later ones changed"
 	repairUndecodable = "retries do not help, and any other slot would fail at the same transaction: drop the slot with pg_drop_replication_slot(), run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table again; the audit of what was written meanwhile is lost"
 	repairLost        = "run `pgtee repair --accept-divergence`, which continues from where the slot stands and publishes every table again (--resync none: no table)"
@@ -29,7 +30,7 @@ func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch)
 	case p.SystemID != s.ID:
 		return halt.New(halt.ErrOtherSystem, fmt.Sprintf("record %s, server %s", p.SystemID, s.ID), repairSystem)
 	case p.DatabaseOID != s.DatabaseOID:
-		return halt.New(halt.ErrOtherDatabase, fmt.Sprintf("record %s (oid %d), server %s (oid %d)", p.Database, p.DatabaseOID, s.Database, s.DatabaseOID), repairSystem)
+		return halt.New(halt.ErrOtherDatabase, fmt.Sprintf("record %s (oid %d), server %s (oid %d)", p.Database, p.DatabaseOID, s.Database, s.DatabaseOID), repairDatabase)
 	case p.PublicationHash != s.PublicationHash:
 		return halt.New(halt.ErrPublications, "they were dropped, recreated or altered since "+p.EndLSN.String(), repairPublish)
 	}

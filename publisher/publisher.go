@@ -248,7 +248,7 @@ func (p *Publisher) newBatch(s outbox.System) *record.Batch {
 // fence shuts out any other publisher of the slot, then reads and checks the recorded position.
 func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	p.stats.state("fencing")
-	recorded, err := p.log.Fence(ctx)
+	recorded, err := p.log.Fence(ctx, p.source.System())
 	if err != nil {
 		return Position{}, fmt.Errorf("fence %s: %w", p.cfg.TransactionalID(), err)
 	}
@@ -276,7 +276,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	position := startPosition(s, p.cfg.Slot)
 	if recorded != nil {
 		position = *recorded
-		position.Version = positionVersion
+		position.Version, position.Database = positionVersion, s.Database // which may have been renamed
 	}
 	if err := p.compareHistory(position); err != nil {
 		return Position{}, err

@@ -32,7 +32,7 @@ func (l *memoryLog) next() error {
 	return err
 }
 
-func (l *memoryLog) Fence(context.Context) (*Position, error) {
+func (l *memoryLog) Fence(context.Context, outbox.System) (*Position, error) {
 	l.fences++
 	return l.recorded, l.next()
 }

@@ -48,7 +48,7 @@ func (p *Publisher) Repair(ctx context.Context, resync ResyncChoice) (r Repaired
 	if err := p.hold(ctx); err != nil {
 		return r, err
 	}
-	if r.From, err = p.log.Fence(ctx); err != nil {
+	if r.From, err = p.log.Fence(ctx, p.source.System()); err != nil {
 		return r, fmt.Errorf("fence %s: %w", p.cfg.TransactionalID(), err)
 	}
 	c, err := p.findDivergence(ctx, r.From)

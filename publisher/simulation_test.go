@@ -360,7 +360,7 @@ type simLog struct {
 	begun time.Time // the Kafka transaction cannot have been before
 }
 
-func (l *simLog) Fence(context.Context) (*Position, error) {
+func (l *simLog) Fence(context.Context, outbox.System) (*Position, error) {
 	w := l.world
 	w.step()
 	l.epoch, l.sent = 0, nil

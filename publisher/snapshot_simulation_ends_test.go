@@ -205,7 +205,7 @@ type shopLog struct {
 	sent []record.Record
 }
 
-func (l *shopLog) Fence(context.Context) (*Position, error) {
+func (l *shopLog) Fence(context.Context, outbox.System) (*Position, error) {
 	l.shop.step()
 	l.sent = nil
 	if l.shop.recorded == nil {

@@ -36,7 +36,8 @@ type Source interface {
 // Log is Kafka as seen by the publisher's loop. After an error it must be fenced again: the log is the source of truth, not memory.
 type Log interface {
 	// Fence takes the transactional id, which aborts any open transaction of a predecessor, and returns the recorded position, nil if there is none.
-	Fence(ctx context.Context) (*Position, error)
+	// A predecessor may have published the slot's database, which source describes, under another name.
+	Fence(ctx context.Context, source outbox.System) (*Position, error)
 	// Send adds the records of the batch to the transaction that the next Publish commits. It may return before Kafka has the records: it takes over
 	// the memory of the batch, which may be filled again immediately. An error may concern records that were sent earlier.
 	Send(ctx context.Context, b *record.Batch) error

@@ -56,7 +56,7 @@ func TestTimeoutsHaveReasons(t *testing.T) {
 		l := newLog(testCluster(cluster.ListenAddrs()))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := l.Fence(ctx)
+		_, err := l.Fence(ctx, testSystem)
 		if !errors.Is(err, kerr.CoordinatorNotAvailable) && (err == nil || !strings.Contains(err.Error(), "__transaction_state")) {
 			t.Error(err)
 		}

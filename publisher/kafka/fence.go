@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/halt"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -13,7 +14,7 @@ import (
 )
 
 // Fence implements Log.
-func (l *Log) Fence(ctx context.Context) (*publisher.Position, error) {
+func (l *Log) Fence(ctx context.Context, source outbox.System) (*publisher.Position, error) {
 	l.Close()
 	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
 	defer cancel()
@@ -21,7 +22,7 @@ func (l *Log) Fence(ctx context.Context) (*publisher.Position, error) {
 	if err != nil {
 		return nil, halt.New(halt.ErrKafkaRefused, err.Error(), "correct the Kafka options")
 	}
-	position, err := l.takeOver(ctx, client)
+	position, err := l.takeOver(ctx, client, source)
 	if err != nil {
 		err = classify(l.explain(context.WithoutCancel(ctx), client, err))
 		client.Close()
@@ -41,7 +42,7 @@ func (l *Log) Fence(ctx context.Context) (*publisher.Position, error) {
 
 // takeOver shuts out every other holder of the transactional id before it reads, so that no predecessor can write another position
 // afterwards.
-func (l *Log) takeOver(ctx context.Context, client *kgo.Client) (*publisher.Position, error) {
+func (l *Log) takeOver(ctx context.Context, client *kgo.Client, source outbox.System) (*publisher.Position, error) {
 	if err := l.ensureProgressTopic(ctx, client); err != nil {
 		return nil, err
 	}
@@ -53,9 +54,8 @@ func (l *Log) takeOver(ctx context.Context, client *kgo.Client) (*publisher.Posi
 		return nil, err
 	}
 	l.others, l.stale = others, nil
-	if own.Position == nil && l.cfg.formerPosition(others) != nil {
-		delete(l.others, l.cfg.FormerTransactionalID())
-		return l.inherit(ctx, client)
+	if own.Position == nil {
+		return l.inherit(ctx, client, formerIDs(others, l.cfg.Slot, source))
 	}
 	return own.Position, nil
 }

@@ -78,9 +78,12 @@ func testPosition(end outbox.LSN) publisher.Position {
 	return publisher.Position{Version: 1, Timeline: 1, EndLSN: end, SystemID: "7300", Slot: "pgtee", CommitTime: time.Unix(0, 0).UTC()}
 }
 
+// testSystem is the server of testPosition.
+var testSystem = outbox.System{ID: "7300"}
+
 func mustFence(t *testing.T, l *Log) *publisher.Position {
 	t.Helper()
-	p, err := l.Fence(t.Context())
+	p, err := l.Fence(t.Context(), testSystem)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +192,7 @@ func TestOwnPositionIsWaitedForBehindAnOpenTransaction(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if p, err := l.Fence(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if p, err := l.Fence(ctx, testSystem); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("read %+v, %v past an open transaction", p, err)
 	}
 	if err := client.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
@@ -232,7 +235,7 @@ func TestProgressTopicThatExpiresIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg.Prefix = c.prefix
-		_, err := newLog(cfg).Fence(t.Context())
+		_, err := newLog(cfg).Fence(t.Context(), testSystem)
 		if !errors.Is(err, halt.ErrProgressTopic) || halt.FateOf(err) != halt.Stop {
 			t.Errorf("%+v: %v", c, err)
 		}
@@ -246,7 +249,7 @@ func TestNewerProgressRecordIsRefused(t *testing.T) {
 	p := testPosition(100)
 	p.Version = 1_000
 	mustPublish(t, l, &record.Batch{}, p)
-	if _, err := l.Fence(t.Context()); !errors.Is(err, halt.ErrProgressVersion) {
+	if _, err := l.Fence(t.Context(), testSystem); !errors.Is(err, halt.ErrProgressVersion) {
 		t.Fatal(err)
 	}
 }
@@ -372,7 +375,7 @@ func TestAtLeastOnce(t *testing.T) {
 	old, young := newLog(cfg), newLog(cfg)
 	defer old.Close()
 	defer young.Close()
-	if _, err := old.Fence(t.Context()); err != nil {
+	if _, err := old.Fence(t.Context(), testSystem); err != nil {
 		t.Fatal(err)
 	}
 	mustPublish(t, old, testBatch("shop.public.a", "1"), testPosition(100))
@@ -380,7 +383,7 @@ func TestAtLeastOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	committed(t, cfg.Brokers, "shop.public.a", 2) // the second before any position covers it
-	recorded, err := young.Fence(t.Context())
+	recorded, err := young.Fence(t.Context(), testSystem)
 	if err != nil || recorded.EndLSN != 100 {
 		t.Fatalf("%+v, %v", recorded, err)
 	}
@@ -388,7 +391,7 @@ func TestAtLeastOnce(t *testing.T) {
 		t.Errorf("the predecessor moves the position: %v", err)
 	}
 	mustPublish(t, young, testBatch("shop.public.a", "2"), testPosition(150))
-	if recorded, err = young.Fence(t.Context()); err != nil || recorded.EndLSN != 150 {
+	if recorded, err = young.Fence(t.Context(), testSystem); err != nil || recorded.EndLSN != 150 {
 		t.Errorf("%+v, %v", recorded, err)
 	}
 	committed(t, cfg.Brokers, "shop.public.a", 3) // one came twice

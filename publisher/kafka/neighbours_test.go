@@ -64,6 +64,89 @@ func TestFormerTransactionalIDIsInherited(t *testing.T) {
 	}
 }
 
+// A renamed database goes on where its publisher stopped, without a repair: the id with its former name is shut out, and its record goes.
+func TestRenamedDatabase(t *testing.T) {
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
+	ends := map[uint32]outbox.LSN{}
+	publish := func(name string, oid uint32) error {
+		t.Helper()
+		cfg.Database, cfg.Prefix = name, "shop"
+		source := queueOf()
+		source.system.DatabaseOID, source.system.Database = oid, name
+		if ends[oid] > 0 { // what the slot sends again
+			source.system.ConfirmedFlush = ends[oid]
+			source.queue = append(source.queue, rowEnding(ends[oid]))
+		}
+		ends[oid] += 100
+		source.queue = append(source.queue, rowEnding(ends[oid]))
+		_, err := publishSource(t, cfg, blockFormat{}, source, ends[oid])
+		if err != nil {
+			ends[oid] -= 100
+		}
+		return err
+	}
+	must := func(name string, oid uint32) {
+		t.Helper()
+		if err := publish(name, oid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must("orders", 5)
+	predecessor := newLog(cfg)
+	defer predecessor.Close()
+	mustFence(t, predecessor)
+	must("sales", 5)
+	if err := predecessor.Publish(t.Context(), &record.Batch{}, testPosition(150)); !errors.Is(err, halt.ErrFenced) {
+		t.Errorf("a publisher with the former name goes on: %v", err)
+	}
+	cfg.Database = "orders"
+	if p, err := LastPosition(t.Context(), cfg); err != nil || p.Position != nil {
+		t.Errorf("the former name still has the position %v, %v", p.Position, err)
+	}
+	cfg.Database = "sales"
+	if p, err := LastPosition(t.Context(), cfg); err != nil || p.Position == nil || p.EndLSN != 200 || p.Database != "sales" {
+		t.Errorf("the new name has the position %+v, %v", p.Position, err)
+	}
+	must("orders", 5) // back again
+	committed(t, cfg.Brokers, "shop.s.t", 3)
+}
+
+// Databases that have exchanged their names are told so, and none loses its position.
+func TestDatabasesThatExchangeNames(t *testing.T) {
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
+	publish := func(name string, system outbox.System, end outbox.LSN) *publisher.Position {
+		t.Helper()
+		cfg.Database = name
+		l := newLog(cfg)
+		defer l.Close()
+		p, err := l.Fence(t.Context(), system)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if end > 0 {
+			next := testPosition(end)
+			next.DatabaseOID, next.Database = system.DatabaseOID, name
+			mustPublish(t, l, testBatch("shop.s.t", "1"), next)
+		}
+		return p
+	}
+	five, six := outbox.System{ID: "7300", DatabaseOID: 5}, outbox.System{ID: "7300", DatabaseOID: 6}
+	publish("a", five, 100)
+	publish("b", six, 200)
+	if p := publish("b", five, 0); p == nil || p.DatabaseOID != 6 {
+		t.Errorf("before the exchange is resolved: %+v", p)
+	}
+	if p := publish("c", five, 110); p == nil || p.EndLSN != 100 {
+		t.Errorf("under a third name: %+v", p)
+	}
+	if p := publish("a", six, 210); p == nil || p.EndLSN != 200 {
+		t.Errorf("the other one: %+v", p)
+	}
+	if p := publish("b", five, 120); p == nil || p.EndLSN != 110 {
+		t.Errorf("under its new name: %+v", p)
+	}
+}
+
 // A database that comes to the prefix of another one is told so before it publishes anything, until the operator gives it the
 // prefix; the other one is told then.
 func TestPrefixOfAnotherDatabase(t *testing.T) {

@@ -115,21 +115,53 @@ func (c Config) formerPosition(others map[string]publisher.Position) *publisher.
 	return &p
 }
 
-// inherit takes over from a publisher of an earlier version, which had another transactional id. That id is fenced too, and its record is
-// deleted together with the next position, so that no such publisher resumes from it.
-func (l *Log) inherit(ctx context.Context, client *kgo.Client) (*publisher.Position, error) {
-	former := l.cfg.FormerTransactionalID()
-	twin, err := l.connectWith(kgo.TransactionalID(former), kgo.TransactionTimeout(l.cfg.TransactionTimeout))
+// formerIDs returns the transactional ids that publishers of this slot have used before: those of earlier versions, and those with a name that the
+// database had before it was renamed.
+func formerIDs(others map[string]publisher.Position, slot string, source outbox.System) (ids []string) {
+	for id, p := range others {
+		if p.Slot == slot && p.SystemID == source.ID && p.DatabaseOID == source.DatabaseOID {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// inherit takes over from publishers of the slot that had other transactional ids. Those are fenced, too, and only then the position is read. Their
+// records are deleted together with the next position, so that no such publisher resumes from them.
+func (l *Log) inherit(ctx context.Context, client *kgo.Client, former []string) (last *publisher.Position, err error) {
+	if len(former) == 0 {
+		return nil, nil
+	}
+	for _, id := range former {
+		if err := l.shutOut(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	_, others, err := readPositions(ctx, client, l.topics.Progress, l.cfg.TransactionalID())
 	if err != nil {
 		return nil, err
 	}
+	for _, id := range former {
+		if p, found := others[id]; found && (last == nil || p.EndLSN > last.EndLSN) {
+			last = &p
+		}
+		delete(others, id)
+	}
+	l.others, l.stale = others, former
+	return last, nil
+}
+
+// shutOut fences the publishers that use another transactional id.
+func (l *Log) shutOut(ctx context.Context, id string) error {
+	twin, err := l.connectWith(kgo.TransactionalID(id), kgo.TransactionTimeout(l.cfg.TransactionTimeout))
+	if err != nil {
+		return err
+	}
 	defer twin.Close()
 	if _, _, err := twin.ProducerID(ctx); err != nil {
-		return nil, fmt.Errorf("producer id of %s: %w", former, err)
+		return fmt.Errorf("producer id of %s: %w", id, err)
 	}
-	own, _, err := readPositions(ctx, client, l.topics.Progress, former)
-	l.stale = append(l.stale, former)
-	return own.Position, err
+	return nil
 }
 
 // hiddenPause is the delay before the next check whether another slot's transaction has ended.

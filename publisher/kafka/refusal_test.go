@@ -132,7 +132,7 @@ func TestProgressTopicWhoseConfigurationIsHidden(t *testing.T) {
 		cluster.KeepControl()
 		return hiddenConfigs(request.(*kmsg.DescribeConfigsRequest)), nil, true
 	})
-	_, err := l.Fence(t.Context())
+	_, err := l.Fence(t.Context(), testSystem)
 	if halt.FateOf(err) != halt.Retry || !strings.Contains(err.Error(), "grant DESCRIBE_CONFIGS") || strings.Contains(err.Error(), grantTopic) {
 		t.Error(err)
 	}
