@@ -56,6 +56,29 @@ func TestSnapshotOfMovedRows(t *testing.T) {
 	}
 }
 
+// displacedSchema has no index in whose order it could be read, and room in its first blocks.
+const displacedSchema = `CREATE TABLE displaced (id int4range, during daterange, n int, big text);
+ALTER TABLE displaced ALTER big SET STORAGE EXTERNAL;
+INSERT INTO displaced SELECT int4range(-g, -g, '[]'), 'empty', 0 FROM generate_series(1, 2000) AS g;
+INSERT INTO displaced SELECT int4range(g, g, '[]'), '[2025-01-01,2026-01-01)', 0, repeat(md5(g::text), 200) FROM generate_series(1, 2000) AS g;
+DELETE FROM displaced WHERE id < '[0,0]';
+ALTER TABLE displaced ADD PRIMARY KEY (id, during WITHOUT OVERLAPS)`
+
+// A row that keeps its key, and that an UPDATE puts into a block which has been read, is read by its key if the table is read block by block, though the
+// publisher is killed meanwhile.
+func TestSnapshotOfDisplacedRows(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
+	r.Exec(displacedSchema, "VACUUM displaced")
+	r.Setup()
+	r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot", "initial", "--snapshot-rows-per-second", "50")...)
+	r.awaitProgress(`"last":`)
+	r.Exec("UPDATE displaced SET n = 1 WHERE lower(id) > 1900")
+	r.awaitProgress(`"moved":`)
+	r.Kill(r.publisher)
+	r.StartSnapshot()
+	r.ExpectFolded("displaced", []string{"id", "during"})
+}
+
 // awaitProgress waits until the progress record has a text.
 func (r *runner) awaitProgress(text string) {
 	r.t.Helper()

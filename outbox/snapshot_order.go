@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -64,13 +65,21 @@ func (o keyOrder) String() string {
 // the file that they refer to.
 func (o keyOrder) name(file string) []byte {
 	if o == nil {
-		return []byte("ctid " + file)
+		return []byte(ctidOrder + file)
 	}
 	name := o.String()
 	for _, c := range o {
 		name += " " + c.kind
 	}
 	return []byte(name)
+}
+
+// ctidOrder begins the name of an order of ctids.
+const ctidOrder = "ctid "
+
+// InCtidOrder reports whether a place, the Last of a Chunk, is one in the order of ctid. In that order an UPDATE may move a row to any place.
+func InCtidOrder(place [][]byte) bool {
+	return len(place) > 0 && bytes.HasPrefix(place[0], []byte(ctidOrder))
 }
 
 // place returns the place of a row with these values.

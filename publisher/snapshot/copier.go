@@ -96,6 +96,7 @@ func New(cfg *Config, host Host, recorded *State) *Copier {
 					working[j] = TableCopy{OID: working[j].OID, Root: working[j].Root, Name: working[j].Name}
 				}
 				working[j].Moved.resume()
+				working[j].ctid = outbox.InCtidOrder(working[j].Last)
 			}
 			c.state.Copies[i].Working = working
 		}
@@ -296,6 +297,12 @@ func (c *Copier) hold(p *tablePass, chunk *outbox.Chunk) {
 	p.visible = &chunk.Visible
 	c.latest = p.visible
 	c.backoff = firstReadPause
+	if w := c.Current().of(p.table); w != nil && !w.ctid && outbox.InCtidOrder(chunk.Last) {
+		if w.ctid = true; !c.noteDisplaced(w) {
+			c.restart(w)
+			return
+		}
+	}
 	c.held = append(c.held, HeldChunk{chunk, p, c.Now()})
 	c.bytes += chunk.Bytes()
 	p.held++

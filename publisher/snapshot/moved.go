@@ -11,9 +11,10 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// MovedRows are rows whose key changed while their table was copied, in statements that did not touch TOASTed values. The stream has such a row under
-// its new key without those values, and the chunks may have it under neither key. Therefore the row is read by its key later. The list is part of the
-// progress record, because the recorded position is already past those transactions.
+// MovedRows are rows that moved while their table was copied, in statements that did not touch TOASTed values: their key changed, or, in a table that
+// is read in the order of ctid, they were updated at all. The stream has such a row without those values, and the chunks may have it neither where it
+// was nor where it is now. Therefore the row is read by its key later. The list is part of the progress record, because the recorded position is already
+// past those transactions.
 type MovedRows struct {
 	By   []string   `json:"by,omitempty"`   // columns of the identity
 	Keys [][][]byte `json:"keys,omitempty"` // their values, as texts; ascending, without duplicates
@@ -129,14 +130,18 @@ func (w *TableCopy) noteMove(c *outbox.Change, id record.Identity) bool {
 		w.Moved = MovedRows{}
 		return true
 	}
-	if c.Old == nil || id.Whole { // the key is unchanged, or the WAL has all values
+	before := c.Old
+	if w.ctid && before == nil && c.Op == outbox.Update { // under the same key, but in another place
+		before = c.New
+	}
+	if before == nil || id.Whole || len(id.Columns) == 0 { // it did not move, the WAL has all values, or nothing identifies it
 		return true
 	}
 	by := namesOf(c.Relation, id.Columns)
 	if len(w.Moved.Keys) > 0 && !slices.Equal(w.Moved.By, by) {
 		return false
 	}
-	listed := w.Moved.remove(keyOf(id.Columns, c.Old, nil))
+	listed := w.Moved.remove(keyOf(id.Columns, before, nil))
 	if c.Op == outbox.Update && hasUnchanged(c.New) && (listed || !w.Read) {
 		w.Moved.add(by, keyOf(id.Columns, c.New, c.Old))
 	}
@@ -146,14 +151,25 @@ func (w *TableCopy) noteMove(c *outbox.Change, id record.Identity) bool {
 // noteOvertaken lists the rows that have already moved in the stream, while future passes may see them under another key. It is called before the
 // first pass of a table, and returns false if there are too many such rows.
 func (c *Copier) noteOvertaken(w *TableCopy) bool {
-	w.Moved = MovedRows{}
+	w.Moved, w.ctid = MovedRows{}, false
+	return c.noteFrom(w, func(row *overtaken) bool { return row.mover != 0 && !c.latest.Sees(row.mover) })
+}
+
+// noteDisplaced lists the rows that the stream has updated, while future passes may see them in another place. It is called when the first chunk of a
+// table shows that the table is read in the order of ctid, and returns false if there are too many such rows.
+func (c *Copier) noteDisplaced(w *TableCopy) bool {
+	return c.noteFrom(w, func(row *overtaken) bool { return !c.latest.Sees(row.xid) })
+}
+
+// noteFrom lists rows of the overlay that lack values. It returns false if there are too many.
+func (c *Copier) noteFrom(w *TableCopy, moved func(*overtaken) bool) bool {
 	t := c.overlay.tables[w.Root]
-	if t == nil {
+	if t == nil || len(t.Columns) == 0 {
 		return true
 	}
 	by := namesOf(t.relation, t.Columns)
 	for _, row := range t.rows {
-		if row.mover == 0 || c.latest.Sees(row.mover) {
+		if row.lacking == nil || !moved(&row) {
 			continue
 		}
 		w.Moved.add(by, row.at)

@@ -37,7 +37,7 @@ type overtaken struct {
 	// values that no statement has touched. nil: nothing is lacking, or the row has been deleted.
 	lacking pgoutput.Tuple
 	mover   outbox.XID // for a lacking row: the last transaction that changed its key, 0 if there is none
-	at      [][]byte   // the values of its key after that
+	at      [][]byte   // for a lacking row: the values of its key
 }
 
 const overtakenBytes = 128 // approximate size of an entry in addition to key and row
@@ -121,7 +121,7 @@ func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tup
 	switch {
 	case !hasUnchanged(new) || recorded && prior.lacking == nil:
 	case recorded:
-		row.lacking, row.mover, row.at = filled(new, prior.lacking), prior.mover, prior.at
+		row.lacking, row.mover = filled(new, prior.lacking), prior.mover
 	default:
 		row.lacking = new
 	}
@@ -129,9 +129,9 @@ func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tup
 		row = overtaken{xid: xid}
 	}
 	if row.lacking != nil {
-		row.lacking = bytes.Clone(row.lacking)
+		row.lacking, row.at = bytes.Clone(row.lacking), keyOf(t.Columns, new, old)
 		if before != after {
-			row.mover, row.at = xid, keyOf(t.Columns, new, old)
+			row.mover = xid
 		}
 	}
 	o.put(t, after, row)
