@@ -3,6 +3,7 @@ package publisher
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -33,12 +34,13 @@ type Position struct {
 
 	record.ChosenKeys // of tables without a primary key: see record.Keys
 
-	SystemID        string `json:"system_id"`
-	DatabaseOID     uint32 `json:"database_oid"`
-	Database        string `json:"database"`
-	Slot            string `json:"slot"`
-	Generation      int    `json:"generation,omitempty"` // of the slot: differs for each slot of the same name; 0: not known
-	PublicationHash string `json:"publication_hash"`
+	SystemID        string   `json:"system_id"`
+	DatabaseOID     uint32   `json:"database_oid"`
+	Database        string   `json:"database"`
+	FormerNames     []string `json:"former_names,omitempty"` // of the database, the latest last: earlier audit records have them
+	Slot            string   `json:"slot"`
+	Generation      int      `json:"generation,omitempty"` // of the slot: differs for each slot of the same name; 0: not known
+	PublicationHash string   `json:"publication_hash"`
 
 	Snapshots *snapshot.State `json:"snapshots,omitempty"` // nil: there were no snapshots
 }
@@ -50,6 +52,20 @@ func startPosition(s outbox.System, slot string) Position {
 		SystemID: s.ID, DatabaseOID: s.DatabaseOID, Database: s.Database,
 		Slot: slot, PublicationHash: s.PublicationHash, LastLSN: s.ConfirmedFlush, Generation: s.Generation,
 	}
+}
+
+// maxFormerNames bounds the names in the progress record.
+const maxFormerNames = 16
+
+// under returns the position of a database that may have another name now.
+func (p Position) under(name string) Position {
+	if p.Database != name && p.Database != "" {
+		names := slices.DeleteFunc(slices.Clone(p.FormerNames), func(former string) bool { return former == p.Database })
+		names = append(names, p.Database)
+		p.FormerNames = names[max(0, len(names)-maxFormerNames):]
+	}
+	p.Database = name
+	return p
 }
 
 // holds reports whether a transaction is completely published. The end of a giant is unknown before its last part, but a position is never inside a

@@ -275,8 +275,8 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	}
 	position := startPosition(s, p.cfg.Slot)
 	if recorded != nil {
-		position = *recorded
-		position.Version, position.Database = positionVersion, s.Database // which may have been renamed
+		position = recorded.under(p.cfg.Database)
+		position.Version = positionVersion
 	}
 	if err := p.compareHistory(position); err != nil {
 		return Position{}, err

@@ -130,7 +130,7 @@ func (p *Publisher) findDivergence(ctx context.Context, recorded *Position) (div
 		left, _ := leftAt(p.history, recorded.Timeline) // 0 if the server was never on it: nothing is shared
 		limit = min(limit, left)
 	}
-	t, err := p.trailBack(ctx, s.ConfirmedFlush)
+	t, err := p.trailBack(ctx, s.ConfirmedFlush, slices.Concat(recorded.under(p.cfg.Database).FormerNames, []string{p.cfg.Database}))
 	if err != nil {
 		return c, err
 	}
@@ -158,9 +158,9 @@ func (p *Publisher) findDivergence(ctx context.Context, recorded *Position) (div
 }
 
 // trailBack reads the audit topic backwards if the log supports it, and otherwise returns an empty trail.
-func (p *Publisher) trailBack(ctx context.Context, back outbox.LSN) (*Trail, error) {
+func (p *Publisher) trailBack(ctx context.Context, back outbox.LSN, names []string) (*Trail, error) {
 	if l, ok := p.log.(Trails); ok {
-		return l.Trail(ctx, back)
+		return l.Trail(ctx, back, names)
 	}
 	return &Trail{}, nil
 }
@@ -227,7 +227,7 @@ func (p *Publisher) accept(recorded *Position, c divergence) Position {
 	if !sameServer || recorded.DatabaseOID != s.DatabaseOID {
 		return to
 	}
-	to.Snapshots = recorded.Snapshots
+	to.Snapshots, to.ChosenKeys, to.FormerNames = recorded.Snapshots, recorded.ChosenKeys, recorded.under(p.cfg.Database).FormerNames
 	if !c.diverged && to.EndLSN == recorded.EndLSN {
 		to.Ordinal, to.Part = recorded.Ordinal, recorded.Part
 	}

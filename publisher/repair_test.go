@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -127,4 +128,45 @@ func TestRepairWithinGiant(t *testing.T) {
 			t.Errorf("%s: %+v", name, to)
 		}
 	}
+}
+
+// What a repair compares has the names that the database had; they stay in the position, as do the keys that tables without a primary key have.
+func TestRepairOfARenamedDatabase(t *testing.T) {
+	system := outbox.System{ID: "7300", DatabaseOID: 5, Timeline: 1, Server: 1000, ConfirmedFlush: 500}
+	recorded := startPosition(system, "s")
+	recorded.EndLSN, recorded.LastLSN, recorded.Database, recorded.FormerNames = 500, 500, "second", []string{"first", "second", testConfig().Database}
+	recorded.ChosenKeys.Names = map[uint32][]string{7: {"code"}}
+	source := listOf()
+	source.system = system
+	log := &trailLog{memoryLog: memoryLog{recorded: &recorded}}
+	p := newPublisher(testConfig(), func(context.Context) (Source, error) { return source, nil }, log, tableFormat{})
+	done, err := p.Repair(t.Context(), ResyncLost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"first", testConfig().Database, "second"}
+	if !slices.Equal(done.To.FormerNames, want) || !slices.Equal(log.names, append(want, testConfig().Database)) {
+		t.Errorf("the position has the names %q, the audit topic is searched for %q", done.To.FormerNames, log.names)
+	}
+	if len(done.To.ChosenKeys.Names) != 1 {
+		t.Errorf("keys %v", done.To.ChosenKeys)
+	}
+	trail := NewTrail()
+	for i, name := range []string{"first", "other"} {
+		trail.Add(fmt.Appendf(nil, `{"database":%q,"xid":%d,"end_lsn":"0/50"}`, name, i), want)
+	}
+	if len(trail.of) != 1 {
+		t.Errorf("%d transactions, want that of one of the names", len(trail.of))
+	}
+}
+
+// trailLog has an empty audit topic.
+type trailLog struct {
+	memoryLog
+	names []string
+}
+
+func (l *trailLog) Trail(_ context.Context, _ outbox.LSN, names []string) (*Trail, error) {
+	l.names = names
+	return NewTrail(), nil
 }

@@ -16,9 +16,10 @@ type Trail struct {
 	of    map[trailed]tables
 }
 
-// Trails is a Log whose audit topic can be read backwards, from its end to a transaction that ends at or before a position.
+// Trails is a Log whose audit topic can be read backwards, from its end to a transaction that ends at or before a position. names are those that the
+// database has and had.
 type Trails interface {
-	Trail(ctx context.Context, back outbox.LSN) (*Trail, error)
+	Trail(ctx context.Context, back outbox.LSN, names []string) (*Trail, error)
 }
 
 func NewTrail() *Trail { return &Trail{Whole: true, of: map[trailed]tables{}} }
@@ -68,7 +69,7 @@ func (t *Trail) lostAfter(position outbox.LSN) (n int, names []string, all bool)
 }
 
 // Add adds a record of the audit topic and returns the end LSN of its transaction, 0 if the record is not about one.
-func (t *Trail) Add(value []byte, database string) outbox.LSN {
+func (t *Trail) Add(value []byte, names []string) outbox.LSN {
 	var record struct {
 		Database string     `json:"database"`
 		XID      outbox.XID `json:"xid"`
@@ -80,7 +81,7 @@ func (t *Trail) Add(value []byte, database string) outbox.LSN {
 		} `json:"tables"`
 		Omitted int `json:"tables_omitted"`
 	}
-	if json.Unmarshal(value, &record) != nil || record.Database != database || record.Via == "repair" {
+	if json.Unmarshal(value, &record) != nil || !slices.Contains(names, record.Database) || record.Via == "repair" {
 		return 0 // of another database, or of a repair
 	}
 	changed := tables{omitted: record.Omitted > 0}

@@ -18,7 +18,7 @@ import (
 const trailTimeout = 5 * time.Minute
 
 // Trail implements Trails.
-func (l *Log) Trail(ctx context.Context, back outbox.LSN) (*publisher.Trail, error) {
+func (l *Log) Trail(ctx context.Context, back outbox.LSN, names []string) (*publisher.Trail, error) {
 	ctx, cancel := context.WithTimeout(ctx, trailTimeout)
 	defer cancel()
 	t := publisher.NewTrail()
@@ -35,7 +35,7 @@ func (l *Log) Trail(ctx context.Context, back outbox.LSN) (*publisher.Trail, err
 		if err := r.locate(ctx); err != nil {
 			return nil, fmt.Errorf("locate %s: %w", topic, err)
 		}
-		if err := readTrail(ctx, t, &r, back, l.cfg.Database); err != nil {
+		if err := readTrail(ctx, t, &r, back, names); err != nil {
 			return nil, fmt.Errorf("read %s: %w", topic, err)
 		}
 	}
@@ -43,7 +43,7 @@ func (l *Log) Trail(ctx context.Context, back outbox.LSN) (*publisher.Trail, err
 }
 
 // readTrail reads one partition, which is in commit order, backwards in windows.
-func readTrail(ctx context.Context, t *publisher.Trail, r *tailReader, back outbox.LSN, database string) error {
+func readTrail(ctx context.Context, t *publisher.Trail, r *tailReader, back outbox.LSN, names []string) error {
 	window := int64(firstWindow)
 	for to := r.end; ; window *= 2 {
 		if to == r.start {
@@ -56,7 +56,7 @@ func readTrail(ctx context.Context, t *publisher.Trail, r *tailReader, back outb
 		}
 		from, reached := max(r.start, to-window), false
 		err := r.each(ctx, from, to, func(record *kgo.Record) {
-			end := t.Add(record.Value, database)
+			end := t.Add(record.Value, names)
 			reached = reached || end != 0 && end <= back
 		})
 		if err != nil || reached {
