@@ -32,7 +32,7 @@ type Assembler struct {
 	skipping    bool // the current transaction is left out
 
 	message pgoutput.Message
-	tables  map[uint32]*table // by OID: the tables that this stream has described; the server keeps the same list
+	tables  map[uint32]*table // by OID: the tables that this stream has described, except those that were dropped; the server keeps the same list
 	table   *table            // table of the last row
 	types   map[uint32]typeName
 	prefix  struct{ raw, text string } // of the last logical message
@@ -199,6 +199,12 @@ func (a *Assembler) relation(r *pgoutput.Relation) {
 		t.fields = noteFields(r)
 	}
 	a.tables[r.OID] = t
+	a.table = nil
+}
+
+// forget removes a table that was dropped. If its OID is used again, the server describes the new table first.
+func (a *Assembler) forget(oid uint32) {
+	delete(a.tables, oid)
 	a.table = nil
 }
 

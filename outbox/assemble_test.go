@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
@@ -174,6 +175,20 @@ func TestAssembleMakesANewRelationForEachDescription(t *testing.T) {
 	before, after := first.Changes[0].Relation, second.Changes[1].Relation
 	if second.Changes[0].Relation != before || before == after || len(before.Columns) != 1 || len(after.Columns) != 2 {
 		t.Errorf("relations %p (%d columns), %p, %p (%d columns)", before, len(before.Columns), second.Changes[0].Relation, after, len(after.Columns))
+	}
+}
+
+// What is kept does not grow with the tables that are created and dropped, whether their OIDs are used again or not.
+func TestAssembleForgetsDroppedTables(t *testing.T) {
+	w := &wal{t: t}
+	w.begin(6).relation(1, "public", "kept", "a").insert(1, "x").commit()
+	for _, oid := range []uint32{2, 3, 2} {
+		w.begin(7).relation(oid, "public", "staging", "a").insert(oid, "x")
+		drop := fmt.Sprintf(`{"command": "DROP TABLE", "objects": [{"type": "index", "oid": 1, "dropped": true}, {"type": "table", "oid": %d, "dropped": true}]}`, oid)
+		w.message(note.MessagePrefix, string(sign(emittedVersion, testWitnessKey, "d", "4294967303", "ann", "\x00\x00\x00\x07", "psql", drop, "")))
+		if tx := w.insert(1, "y").commit(); len(tx.Changes) != 3 || len(w.assembler.tables) != 1 {
+			t.Fatalf("%d changes, %d tables", len(tx.Changes), len(w.assembler.tables))
+		}
 	}
 }
 

@@ -286,6 +286,9 @@ func (a *Assembler) ddl(lsn LSN, content []byte) {
 		*c.DDL = DDLRecord{}
 	}
 	c.DDL.Statement = spliced.ReplaceAllString(c.DDL.Statement, "")
+	for _, oid := range c.DDL.Drops() {
+		a.forget(oid)
+	}
 }
 
 // spliced matches the text that the proxy adds to a Query of several statements, which is visible to the event trigger: a note before or after a

@@ -104,6 +104,16 @@ type DDLRecord struct {
 	Confirmed   bool        `json:"confirmed"` // false: known only from a note, without an event trigger
 }
 
+// Drops returns the OIDs of the tables that the command dropped. No change of such a table follows in the stream.
+func (d *DDLRecord) Drops() (tables []uint32) {
+	for _, o := range d.Objects {
+		if o.Dropped && o.Type == "table" {
+			tables = append(tables, o.OID)
+		}
+	}
+	return tables
+}
+
 // Capture is the state of the capture of a table's UPDATE and DELETE.
 type Capture struct {
 	Table  string       `json:"table"` // quoted for SQL; for a partitioned table, the leaf

@@ -46,10 +46,7 @@ func (k *knownColumns) row(r *pgoutput.Relation) {
 // ddl remembers the columns in a DDL record.
 func (k *knownColumns) ddl(d *outbox.DDLRecord) {
 	for _, o := range d.Objects {
-		switch {
-		case o.Dropped && o.Type == "table":
-			k.drop(o.OID)
-		case o.Columns != nil:
+		if o.Columns != nil {
 			k.set(o.OID, knownTable{columns: o.Columns})
 		}
 	}

@@ -55,7 +55,9 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 		record.Objects[i] = ddlObject{o, p.composer.columns.before(o)}
 	}
 	p.composer.columns.ddl(&ddl)
-	p.cfg.Keys.DDL(&ddl)
+	for _, oid := range ddl.Drops() {
+		p.forget(oid)
+	}
 	if record.Command == "" && c.Note >= 0 { // only a note reports the command
 		record.Command = p.composer.notes.facts[c.Note].command
 	}
@@ -64,6 +66,15 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 		return fmt.Errorf("DDL record of %s: %w", c.DDL.Command, err)
 	}
 	return nil
+}
+
+// forget releases what is remembered of a table that was dropped.
+func (p *Publisher) forget(table uint32) {
+	p.composer.columns.drop(table)
+	p.cfg.Keys.Forget(table)
+	if format, remembers := p.format.(record.Forgetter); remembers {
+		format.Forget(table)
+	}
 }
 
 // addDDL appends a command with very many objects (DROP SCHEMA ... CASCADE) as several records with the same key, each with some of the objects. An

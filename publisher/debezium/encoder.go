@@ -50,7 +50,10 @@ type messageForm struct {
 	schema *record.Schema
 }
 
-var _ record.Format = (*Encoder)(nil)
+var (
+	_ record.Format    = (*Encoder)(nil)
+	_ record.Forgetter = (*Encoder)(nil)
+)
 
 // New returns an Encoder.
 func New(config Config) *Encoder {
@@ -246,6 +249,9 @@ func (e *Encoder) collection(name string) *collection {
 	}
 	return c
 }
+
+// Forget implements record.Forgetter.
+func (e *Encoder) Forget(table uint32) { delete(e.tables, table) }
 
 // Identity returns the identity from the table's plan.
 func (e *Encoder) Identity(ctx context.Context, relation *pgoutput.Relation, at record.Place) (record.Identity, error) {

@@ -178,6 +178,22 @@ func TestWarnOfKey(t *testing.T) {
 	}
 }
 
+// Plans do not grow with the tables that are created and dropped.
+func TestDroppedTablesAreForgotten(t *testing.T) {
+	e := New(Config{})
+	for oid := range uint32(3) {
+		r := flagged('d', "k")
+		r.OID = oid
+		if _, err := e.table(t.Context(), r, record.Place{}); err != nil {
+			t.Fatal(err)
+		}
+		e.Forget(oid)
+	}
+	if len(e.tables) != 0 {
+		t.Errorf("%d plans are left", len(e.tables))
+	}
+}
+
 // A key that was chosen for changes which are not in Kafka does not count when they are composed again, whichever of them is first.
 func TestKeysOfARetry(t *testing.T) {
 	catalog := &fixedCatalog{Tables: map[uint32]Table{}}

@@ -41,6 +41,12 @@ type Format interface {
 	Identity(ctx context.Context, relation *pgoutput.Relation, at Place) (Identity, error)
 }
 
+// Forgetter is a Format that remembers tables.
+type Forgetter interface {
+	// Forget releases what is remembered of a table that was dropped. If changes of it are composed again, it is learnt again.
+	Forget(table uint32)
+}
+
 // StandInKeys is a Format that generates keys for records without one: Kafka requires keys in compacted topics.
 type StandInKeys interface {
 	// AppendStandInKey appends a key that is unique to the record with this event id.

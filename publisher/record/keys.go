@@ -3,8 +3,6 @@ package record
 import (
 	"maps"
 	"slices"
-
-	"github.com/pgtee/pgtee/outbox"
 )
 
 // Keys remembers which unique index serves as the key of each table without a primary key. There may be several candidates, the catalog does not mark
@@ -129,13 +127,4 @@ func (k *Keys) Recorded() ChosenKeys {
 		return ChosenKeys{}
 	}
 	return k.chosen
-}
-
-// DDL forgets the tables that a command dropped.
-func (k *Keys) DDL(d *outbox.DDLRecord) {
-	for _, o := range d.Objects {
-		if o.Dropped && o.Type == "table" {
-			k.Forget(o.OID)
-		}
-	}
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-
-	"github.com/pgtee/pgtee/outbox"
 )
 
 // A key stays while its index is there, whatever comes before it in the list, whatever its columns are called, and through the progress record.
@@ -50,7 +48,7 @@ func TestKeys(t *testing.T) {
 	if got := k.Choose(7, [][]string{code, named}, renamed); fmt.Sprint(got) != fmt.Sprint(named) {
 		t.Errorf("after a restart %v, want %v", got, named)
 	}
-	k.DDL(&outbox.DDLRecord{Objects: []outbox.DDLObject{{OID: 7, Type: "index", Dropped: true}, {OID: 7, Type: "table", Dropped: true}}})
+	k.Forget(7)
 	if left := k.Recorded(); len(left.Names)+len(left.Numbers) != 0 {
 		t.Errorf("kept of a dropped table: %v", left)
 	}
