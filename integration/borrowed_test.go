@@ -143,11 +143,45 @@ func TestBorrowedNotes(t *testing.T) {
 
 var aNote = regexp.MustCompile(`(?:pgtee\.(?:note|sign)\('|/\*)([A-Za-z0-9+/=]{128,})`)
 
+// A copy that is sent before the session's own transaction commits, in an older one, does not make the session's notes replays.
+func TestBorrowedNoteBeforeItsOriginal(t *testing.T) {
+	for _, outbox := range []string{"table", "message"} {
+		r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), outbox)
+		r.Start("CREATE TABLE t (n serial PRIMARY KEY, v text);")
+		thief := r.dial(r.URL())
+		defer thief.Close(r.ctx)
+		r.exec(thief, "BEGIN; SELECT pg_current_xact_id()")
+		victim := r.dial(r.ProxyURL("postgres", "victim"))
+		defer victim.Close(r.ctx)
+		r.exec(victim, "BEGIN")
+		r.exec(victim, "INSERT INTO t (v) VALUES ('own')")
+		note := r.noteIn(victim, "UPDATE t SET v = 'own'")
+		r.exec(thief, "SELECT pg_logical_emit_message(true, 'pgtee', record_send(ROW('"+note+"'::text, session_user, current_user::name, pg_backend_pid(), 'x'::text, NULL::bytea))); COMMIT")
+		r.exec(victim, "COMMIT")
+		r.Drain()
+		events := r.Events("public.t")
+		if len(events) != 2 {
+			t.Fatalf("%s: %d events, want 2", outbox, len(events))
+		}
+		for _, e := range events {
+			if !e.Pgtee.Verified {
+				t.Errorf("%s: not verified: %+v", outbox, e.Pgtee)
+			}
+		}
+	}
+}
+
 // steal returns the note of a transaction that is open, as whoever may read pg_stat_activity does.
 func (r *runner) steal(victim *pgx.Conn) string {
 	r.t.Helper()
-	r.exec(victim, stolen)
-	query := r.Query("SELECT query FROM pg_stat_activity WHERE application_name = 'victim'")
+	return r.noteIn(victim, stolen)
+}
+
+// noteIn has a session write something, and returns the note that pg_stat_activity shows.
+func (r *runner) noteIn(victim *pgx.Conn, sql string) string {
+	r.t.Helper()
+	r.exec(victim, sql)
+	query := r.Query("SELECT query FROM pg_stat_activity WHERE application_name = 'victim' AND datname = current_database()")
 	found := aNote.FindStringSubmatch(query)
 	if found == nil {
 		r.t.Fatalf("no note in %q", query)
