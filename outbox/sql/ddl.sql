@@ -2,7 +2,7 @@
 -- identities, and writes a record of the command in the same transaction. It never makes a user's command fail or wait: errors are caught, and are
 -- reported in the record or in the server's log. In a copy of the database nothing is recorded, but identities are still maintained.
 CREATE OR REPLACE FUNCTION pgtee.on_ddl() RETURNS event_trigger
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $ddl$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $ddl$
 DECLARE
     touched oid[];
     was     jsonb;
@@ -63,7 +63,7 @@ DECLARE
     states  jsonb;
     parts   jsonb := was -> 'now';
     altered boolean := tag = 'ALTER TABLE' AND was -> 'parts' <> parts;
-    renamed oid[]; -- tables whose rows have other names from here on
+    renamed oid[] := '{}'; -- tables whose rows have other names from here on
     moved   jsonb := '[]'; -- partitions that were attached or detached: the event trigger reports only the partitioned table
 BEGIN
     IF altered THEN
@@ -154,7 +154,7 @@ END
 $remember$;
 
 CREATE OR REPLACE FUNCTION pgtee.on_drop() RETURNS event_trigger
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $drop$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $drop$
 DECLARE
     was jsonb;
 BEGIN

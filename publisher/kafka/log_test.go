@@ -211,7 +211,9 @@ func TestSlotsShareTheProgressTopic(t *testing.T) {
 	for end, c := range map[outbox.LSN]Config{100: cfg, 200: other} {
 		l := newLog(c)
 		mustFence(t, l)
-		mustPublish(t, l, &record.Batch{}, testPosition(end))
+		position := testPosition(end)
+		position.Slot = c.Slot
+		mustPublish(t, l, &record.Batch{}, position)
 		l.Close()
 	}
 	for end, c := range map[outbox.LSN]Config{100: cfg, 200: other} {
