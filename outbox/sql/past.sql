@@ -111,6 +111,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $before$
 DECLARE
     outlines text[] := pgtee.outlines(touched);
     changed  oid[] := pgtee.altered(touched, outlines);
+    unlogged jsonb := '[]';
     tables   jsonb := '{}';
     types    jsonb := '{}';
     parts    jsonb := '{}';
@@ -126,12 +127,13 @@ BEGIN
             tables := tables || pgtee.describe_tables(pgtee.changed_roots(tables, parts || now, touched));
         END IF;
     END IF;
+    IF array_to_string(outlines, ' ') ~ 'partition|[|]u' THEN -- most commands are spared this query
+        unlogged := (SELECT coalesce(jsonb_agg(c.oid::int8), '[]') FROM pg_class AS c WHERE c.oid = ANY (changed) AND c.relpersistence = 'u');
+    END IF;
     IF cardinality(dropped_types) > 0 THEN
         types := (SELECT jsonb_object_agg(o, pgtee.describe_type(o)) FROM unnest(dropped_types) AS o);
     END IF;
-    RETURN jsonb_build_object('changed', changed, 'tables', tables,
-        'unlogged', (SELECT coalesce(jsonb_agg(c.oid::int8), '[]') FROM pg_class AS c WHERE c.oid = ANY (changed) AND c.relpersistence = 'u'),
-        'types', types, 'parts', parts, 'now', now);
+    RETURN jsonb_build_object('changed', changed, 'unlogged', unlogged, 'tables', tables, 'types', types, 'parts', parts, 'now', now);
 END
 $before$;
 
@@ -186,17 +188,18 @@ END
 $facts$;
 
 -- is_first_key(table, former) reports whether the rows that a table without a key already has belong to its later description: this transaction created
--- the table, as a restored dump does, and all rows in the WAL are still there, so their values satisfy the later key.
+-- the table, as a restored dump does, and has only inserted rows since, which are all there when the key is made, so that they satisfy it; or it has
+-- truncated them.
 CREATE OR REPLACE FUNCTION pgtee.is_first_key(tbl oid, former jsonb) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $first$
 BEGIN
-    RETURN former -> 'keys' = 'null' AND NOT EXISTS (
+    RETURN former -> 'keys' = 'null' AND pgtee.is_new(tbl) AND NOT EXISTS (
         WITH RECURSIVE tree AS (
             SELECT c.oid, c.relkind FROM pg_class AS c WHERE c.oid = tbl
             UNION ALL
             SELECT c.oid, c.relkind FROM tree AS t JOIN pg_inherits AS i ON i.inhparent = t.oid JOIN pg_class AS c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
         )
-        SELECT FROM tree AS t WHERE CASE t.relkind WHEN 'p' THEN NOT pgtee.is_new(t.oid) ELSE NOT pgtee.is_untouched(t.oid) END);
+        SELECT FROM tree AS t WHERE t.relkind <> 'p' AND NOT pgtee.is_untouched(t.oid));
 END
 $first$;
 
