@@ -95,6 +95,7 @@ func (r *runner) writeShaped() {
 		"ALTER TABLE badges_1 ALTER pin SET DEFAULT 'twenty-two'", // of a partition, whose rows have the table's name
 		"CREATE TABLE badges_2 PARTITION OF badges (pin DEFAULT 'twenty-three') FOR VALUES FROM (9) TO (18)",
 		"ALTER TABLE badges DETACH PARTITION badges_2",
+		"CREATE POLICY own ON badges USING (pin <> 'twenty-four')",
 	} {
 		_, err := conn.Exec(r.ctx, sql)
 		r.must(err)

@@ -171,17 +171,13 @@ func ddlKey(d *outbox.DDLRecord) string {
 }
 
 // redactedDDL returns a DDL record that may be published: without credentials, without the defaults of columns that readers must not see and, with
-// SQL text off, without any default. hides reports whether one of its tables has such columns. The rows of a partition are published as those of its
-// root, so what the root hides is hidden in the partition's definition too.
+// SQL text off, without any default. hides reports whether one of its tables has such columns.
 func (p *Publisher) redactedDDL(d outbox.DDLRecord) (clean outbox.DDLRecord, hides bool) {
 	d.Objects = slices.Clone(d.Objects)
 	for i := range d.Objects {
 		o := &d.Objects[i]
-		if o.Type != "table" && o.Type != "table column" {
-			continue
-		}
 		o.Columns = slices.Clone(o.Columns)
-		for _, name := range []string{o.Name, o.Root} {
+		for _, name := range tablesOf(o) {
 			parts := outbox.IdentityParts(name)
 			if len(parts) < 2 {
 				continue
@@ -198,6 +194,20 @@ func (p *Publisher) redactedDDL(d outbox.DDLRecord) (clean outbox.DDLRecord, hid
 		}
 	}
 	return d, hides
+}
+
+// tablesOf returns the names of the tables whose settings are those of an object: its table and, since the rows of a partition are published as those of
+// its root, that root. The name of a trigger, policy, rule or constraint ends with its table; the name of an index does not contain its table.
+func tablesOf(o *outbox.DDLObject) (names []string) {
+	if o.Type == "table" || o.Type == "table column" {
+		return []string{o.Name, o.Root}
+	}
+	for rest, found := o.Name, true; found; {
+		if _, rest, found = strings.Cut(rest, " on "); found {
+			names = append(names, rest)
+		}
+	}
+	return names
 }
 
 func (p *Publisher) redactedDefault(c *outbox.DDLColumn) string {

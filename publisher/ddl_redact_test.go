@@ -8,6 +8,24 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
+// A command on anything that belongs to a table with hidden columns keeps no literals.
+func TestTablesOfDDL(t *testing.T) {
+	for _, test := range []struct {
+		object outbox.DDLObject
+		want   []string
+	}{
+		{outbox.DDLObject{Type: "table", Name: "public.part", Root: "public.t"}, []string{"public.part", "public.t"}},
+		{outbox.DDLObject{Type: "table column", Name: "public.t.a"}, []string{"public.t.a", ""}},
+		{outbox.DDLObject{Type: "trigger", Name: "checks on public.t"}, []string{"public.t"}},
+		{outbox.DDLObject{Type: "policy", Name: `"p on q" on public."a on b"`}, []string{`q" on public."a on b"`, `public."a on b"`, `b"`}},
+		{outbox.DDLObject{Type: "index", Name: "public.i"}, nil},
+	} {
+		if got := tablesOf(&test.object); !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q", test.object.Name, got, test.want)
+		}
+	}
+}
+
 // Defaults are told of columns that readers may see as they are, and that hold no credentials.
 func TestDefaultsInDDL(t *testing.T) {
 	columns := []outbox.DDLColumn{
