@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -62,5 +63,25 @@ func (c *Copier) described(r *outbox.Reading) {
 	}
 	if len(c.kept) == 0 || len(r.Relations) > 0 && len(c.kept) <= maxRefused/2 {
 		c.emptying = append([]*pgoutput.Relation{}, r.Relations...)
+		return
 	}
+	if work := c.Current(); !work.Emptied || len(c.todo) == 0 && len(work.Working) == 0 {
+		c.giveWay(work)
+	}
+}
+
+// stuckPause is how often copies that all wait for tables take turns.
+const stuckPause = time.Minute
+
+// giveWay puts a copy that has nothing to do but to wait behind the others, unless all of them had nothing else to do a moment ago.
+func (c *Copier) giveWay(work *Copy) {
+	work.stuck = c.Now()
+	if !slices.ContainsFunc(c.state.Copies, func(other Copy) bool { return !other.Paused && c.Now().Sub(other.stuck) >= stuckPause }) {
+		return
+	}
+	i := slices.IndexFunc(c.state.Copies, func(other Copy) bool { return other.ID == work.ID })
+	waiting := *work
+	c.state.Copies = append(slices.Delete(c.state.Copies, i, i+1), waiting)
+	c.dirty = true
+	c.abandon()
 }

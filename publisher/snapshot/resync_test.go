@@ -111,6 +111,13 @@ func TestResyncOfTablesThatCannotBeRead(t *testing.T) {
 	reader.barred[20] = true
 	turn()
 	expect("empty f read b read d read e")
+	c.request(Copy{ID: "c", Tables: []string{"s.parted"}})
+	c.request(Copy{ID: "d", Tables: []string{"s.plain"}, Resync: true})
+	turn()
+	expect("read b read d read e")
+	if copies := c.State().Copies; len(copies) != 2 || !c.ended("c") {
+		t.Errorf("a copy that waits keeps another one waiting: %+v", copies)
+	}
 	reader.tables = reader.tables[:1] // the other one is dropped
 	turn()
 	expect("")

@@ -42,6 +42,8 @@ type Copy struct {
 	RowsDone      int64 `json:"rows_done"` // rows read, including rows that the stream has overtaken and that have no record
 	RowsEstimated int64 `json:"rows_estimated"`
 	Chunks        int64 `json:"chunks"`
+
+	stuck time.Time // when it last had nothing to do but to wait for tables that cannot be read
 }
 
 // TableCopy is the progress of one table.
