@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -62,9 +63,10 @@ const absenceLasts = 5 * time.Second
 type database struct {
 	vocabulary vocabulary
 
-	place  string                 // path of the file of its pg_class, which identifies it; "" until a session has asked
-	outbox atomic.Pointer[schema] // the schema to which notes can be written; nil: none, or unknown
-	emits  atomic.Bool            // everybody may call pg_logical_emit_message()
+	sessions int                    // number of those that use it; guarded by outboxes.mu
+	place    string                 // path of the file of its pg_class, which identifies it; "" until a session has asked
+	outbox   atomic.Pointer[schema] // the schema to which notes can be written; nil: none, or unknown
+	emits    atomic.Bool            // everybody may call pg_logical_emit_message()
 
 	mu    sync.Mutex
 	seen  *schema   // schema found in the catalog; nil: no schema of pgtee
@@ -85,19 +87,37 @@ const (
 	barred problem = "a role may not call the functions of schema pgtee: its writes are not attributed; run pgtee setup, which grants EXECUTE to PUBLIC"
 )
 
+// maxKnown is the number of databases from which on those without sessions are forgotten.
+const maxKnown = 100
+
 // outboxes holds what is known about the databases.
 type outboxes struct {
 	mu     sync.Mutex
 	byName map[string]*database
 }
 
-// last returns the database that had this name when a session last asked.
-func (o *outboxes) last(server, name string) *database { return o.database(server, name, "") }
-
-// database returns the database at this place.
-func (o *outboxes) database(server, name, place string) *database {
+// last returns the database that had this name when a session last asked. The session must leave it.
+func (o *outboxes) last(server, name string) *database {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.enterLocked(server, name, "")
+}
+
+// move returns the database at this place for a session that leaves d.
+func (o *outboxes) move(d *database, server, name, place string) *database {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d.sessions--
+	return o.enterLocked(server, name, place)
+}
+
+func (o *outboxes) leave(d *database) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d.sessions--
+}
+
+func (o *outboxes) enterLocked(server, name, place string) *database {
 	key := server + "\x00" + name
 	d := o.byName[key]
 	switch {
@@ -105,11 +125,15 @@ func (o *outboxes) database(server, name, place string) *database {
 		o.byName = map[string]*database{}
 		fallthrough
 	case d == nil, d.place != "" && place != "" && d.place != place:
+		if len(o.byName) >= maxKnown {
+			maps.DeleteFunc(o.byName, func(_ string, d *database) bool { return d.sessions == 0 })
+		}
 		d = &database{place: place}
 		o.byName[key] = d
 	case d.place == "":
 		d.place = place
 	}
+	d.sessions++
 	return d
 }
 

@@ -1,6 +1,9 @@
 package proxy
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 func TestTrustedOwners(t *testing.T) {
 	for answer, want := range map[string]bool{
@@ -19,5 +22,16 @@ func TestTrustedOwners(t *testing.T) {
 		if found, _ := readSchema([]byte(answer)); found != nil {
 			t.Errorf("%q is an answer", answer)
 		}
+	}
+}
+
+func TestDatabasesWithoutSessionsAreForgotten(t *testing.T) {
+	var o outboxes
+	used := o.move(o.last("server", "used"), "server", "used", "base/1")
+	for i := range 3 * maxKnown {
+		o.leave(o.last("server", fmt.Sprint("made ", i)))
+	}
+	if len(o.byName) > maxKnown || o.last("server", "used") != used {
+		t.Errorf("%d databases are known, and the one with a session is known: %t", len(o.byName), o.byName["server\x00used"] == used)
 	}
 }

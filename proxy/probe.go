@@ -131,7 +131,7 @@ func (s *session) findOutbox() (problem, error) {
 		})
 	}
 	d := s.database
-	d.database = s.proxy.outboxes.database(s.started.server.Address, s.started.database, place)
+	d.database = s.proxy.outboxes.move(d.database, s.started.server.Address, s.started.database, place)
 	found, err := s.findSchema(oid)
 	if err != nil {
 		return "", err

@@ -80,7 +80,7 @@ func (s *session) setAddress(from netip.AddrPort) {
 // run serves the client until either side ends.
 func (s *session) run(ctx context.Context) {
 	defer s.close()
-	defer s.pending.freeWords()
+	defer s.leaveDatabase()
 	err := s.logIn(ctx)
 	if err == nil {
 		err = s.relay()
@@ -88,6 +88,14 @@ func (s *session) run(ctx context.Context) {
 		s.sendOwnError(err)
 	}
 	s.log.Debug("session ended", zap.Error(err))
+}
+
+// leaveDatabase is called when the session ends.
+func (s *session) leaveDatabase() {
+	s.pending.freeWords()
+	if s.database != nil {
+		s.proxy.outboxes.leave(s.database.database)
+	}
 }
 
 // logIn starts a session: it reads the startup packet, waits for its turn, and handles the request.
