@@ -1,14 +1,39 @@
 package parser
 
+import "bytes"
+
 // classify determines what a statement does from its first words.
 //
 // Text alone cannot show everything: operators, casts, views, policies and t.f for f(t) may call functions that write, and a search_path may replace
 // a built-in function.
 func classify(s *Statement, text []byte, lexis Lexis) {
+	classifyCommand(s, text, lexis)
+	if s.Note != Never && s.Tx == NoEffect && !s.IsDDL() && DeclaresHold(text) {
+		s.Tx = Hold
+	}
+}
+
+// DeclaresHold reports whether a text has the words WITH HOLD, in code that it runs for example.
+func DeclaresHold(text []byte) bool {
+	for i := len("WITH "); i+len("HOLD") <= len(text); i++ {
+		if upper(text[i]) != 'H' || classes[text[i-1]]&space == 0 || !equalFold(text[i:i+len("HOLD")], "HOLD") {
+			continue
+		}
+		if before := bytes.TrimRight(text[:i], blanks); len(before) >= len("WITH") && equalFold(before[len(before)-len("WITH"):], "WITH") {
+			return true
+		}
+	}
+	return false
+}
+
+func classifyCommand(s *Statement, text []byte, lexis Lexis) {
 	p := newPhrase(text, lexis)
 	first := p.word()
 	if c, ok := commands[first]; ok {
 		s.Verb, s.Note = c.verb, c.need
+		if first == "FETCH" || first == "MOVE" {
+			s.Tx = Fetch
+		}
 		return
 	}
 	if p.startsQuery() {
@@ -248,6 +273,16 @@ func (p *phrase) isFalse() bool {
 		text = unquote(text)
 	}
 	return string(text) == "0" || len(text) == 3 && equalFold(text, "OFF") || len(text) == 5 && equalFold(text, "FALSE")
+}
+
+// CopiesIn reports whether a COPY reads from the client.
+func CopiesIn(sql []byte, lexis Lexis) bool {
+	p := newPhrase(sql, lexis)
+	if !p.accept("COPY") || p.is(p.token, '(') || p.find("FROM", "TO") != "FROM" {
+		return false
+	}
+	p.advance()
+	return p.kind != literal && !p.isWord(p.token, "PROGRAM")
 }
 
 // copy reads COPY after its first word.

@@ -8,7 +8,7 @@ func (n Need) String() string {
 
 func (e Effect) String() string {
 	return [...]string{"", "Begin", "Commit", "CommitChain", "Rollback", "RollbackChain", "RollbackTo", "Savepoint", "Release",
-		"PrepareTransaction", "SetRole", "SetUser", "SetEncoding", "Prepare", "Execute", "Deallocate", "DeallocateAll", "DiscardAll", "Fire", "Hold"}[e]
+		"PrepareTransaction", "SetRole", "SetUser", "SetEncoding", "Prepare", "Execute", "Deallocate", "DeallocateAll", "DiscardAll", "Fire", "Hold", "Fetch"}[e]
 }
 
 func TestNeed(t *testing.T) {
@@ -186,7 +186,7 @@ func TestNeed(t *testing.T) {
 			t.Errorf("%s: got %v, %v", test.sql, stmts, ok)
 			continue
 		}
-		if s := stmts[0]; s.Verb != test.verb || s.Note != test.need || s.Tx != NoEffect && s.Tx != Execute {
+		if s := stmts[0]; s.Verb != test.verb || s.Note != test.need || s.Tx != NoEffect && s.Tx != Execute && s.Tx != Fetch {
 			t.Errorf("%s: got %q %v %v, want %q %v", test.sql, s.Verb, s.Note, s.Tx, test.verb, test.need)
 		}
 	}
@@ -233,6 +233,13 @@ func TestEffect(t *testing.T) {
 		{"set work_mem = 1", Statement{Verb: "SET"}},
 		{"set transaction read only", Statement{Verb: "SET"}},
 		{"set session characteristics as transaction read only", Statement{Verb: "SET"}},
+		{"fetch all from c", Statement{Verb: "FETCH", Note: IfNoted, Tx: Fetch}},
+		{"declare c cursor with hold for select 1", Statement{Verb: "DECLARE CURSOR", Tx: Hold}},
+		{"do $$begin execute 'declare c cursor With\n hold for select 1'; end$$", Statement{Verb: "DO", Note: InBlock, Tx: Hold}},
+		{"do $$begin execute 'declare c cursor without hold for select 1'; end$$", Statement{Verb: "DO", Note: InBlock}},
+		{"select f('with hold')", Statement{Verb: "SELECT", Note: IfNoted, Tx: Hold}},
+		{"select 'with hold'", Statement{Verb: "SELECT"}},
+		{"create function f() returns void language plpgsql as 'with hold'", Statement{Verb: "CREATE FUNCTION", Note: Always}},
 		{"set constraints all immediate", Statement{Verb: "SET CONSTRAINTS", Note: IfNoted, Tx: Fire}},
 		{"set constraints all deferred", Statement{Verb: "SET CONSTRAINTS"}},
 		{"discard all", Statement{Verb: "DISCARD ALL", Tx: DiscardAll}},

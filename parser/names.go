@@ -6,6 +6,8 @@ import "bytes"
 type Names struct {
 	lexer
 	folded [maxName]byte
+	last   token // the last token
+	typed  bool  // the last name, or the qualified one that it belongs to, is where that of a type may be
 }
 
 // NewNames reads sql, which it neither keeps nor changes.
@@ -19,6 +21,10 @@ func (n *Names) Readable() bool { return !n.bad }
 func (n *Names) Next() (name []byte, ok bool) {
 	for {
 		t := n.next()
+		if !n.is(n.last, '.') && (t.kind == word || t.kind == quoted) {
+			n.typed = n.precedesType(n.last)
+		}
+		n.last = t
 		name := n.text(t)
 		switch t.kind {
 		case endOfText, unreadable:
@@ -42,6 +48,23 @@ func (n *Names) Next() (name []byte, ok bool) {
 		}
 		return name, true
 	}
+}
+
+// precedesType reports whether the name of a type may follow a token: in a cast, or after the name of a column.
+func (n *Names) precedesType(t token) bool {
+	switch t.kind {
+	case symbol:
+		return n.is(t, ':')
+	case word:
+		return n.isWord(t, "AS") || !n.isWord(t, "JOIN") && !n.isWord(t, "COPY") && !IsReserved(n.text(t))
+	}
+	return t.kind == quoted
+}
+
+// IsType reports whether the name that Next has returned last may be that of a type.
+func (n *Names) IsType() bool {
+	ahead := n.lexer
+	return n.typed || ahead.next().kind == literal
 }
 
 // IsOperator reports whether a name returned by Names is an operator.

@@ -50,7 +50,8 @@ const (
 	DeallocateAll             // DEALLOCATE ALL
 	DiscardAll                // DISCARD ALL
 	Fire                      // SET CONSTRAINTS IMMEDIATE: runs deferred triggers
-	Hold                      // DECLARE CURSOR WITH HOLD: COMMIT runs its query to the end
+	Hold                      // DECLARE CURSOR WITH HOLD, or code that may run it: COMMIT runs the cursor's query to the end
+	Fetch                     // FETCH, MOVE: takes no snapshot if the cursor is held
 )
 
 // Lexis holds the session settings that determine how SQL text is read.
