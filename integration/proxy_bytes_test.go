@@ -318,7 +318,32 @@ var conversations = map[string][]say{
 		simple("BEGIN"), simple("INSERT INTO t VALUES (8, 'i')"), simple("INSERT INTO t VALUES (9, 'j')"), simple("SELCT"), simple("COMMIT"), simple("BEGIN; INSERT INTO t VALUES (10, 'k'); INSERT INTO t VALUES (11, 'l'); COMMIT AND CHAIN; COMMIT; SELECT 1"),
 		burst("Z", all(once("INSERT INTO t VALUES (12, 'm')"), once("INSERT INTO t VALUES (-13, 'n')"), sync_)...), burst("Z", all(once("INSERT INTO t VALUES (14, 'o')"), once("INSERT INTO t VALUES (15, 'p')"), once("SELECT 1/0"), sync_)...),
 		burst("ZZZZ", all(once("BEGIN"), sync_, once("INSERT INTO t VALUES (16, 'q')"), sync_, once("UPDATE t SET v = 'r'"), sync_, once("COMMIT"), sync_)...), burst("ZZZZ", all(once("BEGIN"), sync_, once("INSERT INTO t VALUES (17, 's')"), sync_, once("UPDATE t SET v = 1/0"), sync_, once("COMMIT"), sync_)...),
-		burst("G", all(once("INSERT INTO t VALUES (18, 't')"), once("INSERT INTO t VALUES (19, 'u')"), once("COPY t FROM STDIN"), sync_)...), burst("Z", data("20\tv\n"), &pgproto3.CopyDone{}, sync_), simple("SELECT * FROM t ORDER BY id"),
+		burst("G", all(once("INSERT INTO t VALUES (18, 't')"), once("INSERT INTO t VALUES (19, 'u')"), once("COPY t FROM STDIN"), sync_)...), burst("Z", data("20\tv\n"), &pgproto3.CopyDone{}, sync_),
+		burst("G", all(once("INSERT INTO t VALUES (21, 'w')"), once("INSERT INTO t VALUES (22, 'x')"), once("COPY t FROM STDIN"), sync_, sync_)...), burst("Z", data("23\ty\n"), &pgproto3.CopyDone{}, sync_), simple("SELECT * FROM t ORDER BY id"),
+	},
+	"BEGIN that is skipped": {
+		burst("ZZ", &pgproto3.Query{String: "SELECT 1/0; BEGIN"}, &pgproto3.Query{String: "CALL commits()"}), burst("ZZ", all(once("SELECT 1/0"), once("BEGIN"), sync_, once("CALL commits()"), sync_)...),
+		burst("ZZ", &pgproto3.Query{String: "INSERT INTO t VALUES (1, 'a'); SELECT 1/0; BEGIN"}, &pgproto3.Query{String: "CALL commits()"}), burst("ZZZ", &pgproto3.Query{String: "BEGIN"}, &pgproto3.Query{String: "CALL commits()"}, &pgproto3.Query{String: "ROLLBACK"}),
+		burst("ZZZ", all(once("BEGIN"), sync_, once("CALL commits()"), sync_, once("ROLLBACK"), sync_)...), simple("SELECT id, v FROM t ORDER BY id"),
+	},
+	"held cursors": {
+		simple("DECLARE h CURSOR WITH HOLD FOR SELECT generate_series(1, 9)"), simple("BEGIN"), simple("FETCH 1 FROM h"), simple("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), simple("COMMIT"),
+		simple("BEGIN; MOVE 1 IN h"), simple("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), simple("SELECT writes(1)"), simple("FETCH 1 FROM h"), simple("COMMIT"),
+		simple("BEGIN"), burst("Z", all(execute("h", 1), sync_)...), simple("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), simple("COMMIT"), simple("SELECT id FROM t"),
+	},
+	"texts that the server keeps": {
+		simple("CREATE FUNCTION imm(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN writes($1); END'"),
+		simple("BEGIN"), simple("DECLARE a CURSOR FOR SELECT imm(1)"), simple("PREPARE a AS SELECT imm(2)"), simple("INSERT INTO t VALUES (3, 'a')"), simple("DECLARE b CURSOR FOR SELECT imm(4)"), simple("PREPARE b AS SELECT imm(5)"),
+		simple("SELECT name, statement FROM pg_cursors ORDER BY name"), simple("SELECT name, statement FROM pg_prepared_statements ORDER BY name"), simple("FETCH a"), simple("FETCH b"), simple("EXECUTE a"), simple("EXPLAIN (COSTS off) EXECUTE b"), simple("COMMIT"),
+		simple("DECLARE c CURSOR FOR SELECT imm(6)"), simple("DECLARE c CURSOR WITH HOLD FOR SELECT imm(7)"), simple("FETCH ALL FROM c"), simple("EXPLAIN (COSTS off) EXECUTE b"), simple("SELECT id, v FROM t ORDER BY id"),
+	},
+	"forgetting at the end": {
+		simple("CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DEALLOCATE ALL; RETURN NULL; END'"), simple("CREATE DOMAIN forgotten AS int CHECK (forgets() = 1)"), burst("Z", all(once("INSERT INTO t VALUES (1, 'a')"), sync_)...),
+		burst("Z", all(once("INSERT INTO t SELECT $1::forgotten, 'b'", "2"), sync_)...), burst("Z", all(once("INSERT INTO t VALUES (3, 'c')"), once("SELECT $1::forgotten", "2"), once("INSERT INTO t VALUES (4, 'd')"), sync_)...), burst("Z", all(once("SELECT '{1}'::forgotten[]::text"), sync_)...),
+		burst("Z", all(once("INSERT INTO t VALUES (5, 'e')"), sync_)...), simple("BEGIN"), simple("DECLARE h CURSOR WITH HOLD FOR SELECT forgets()"), burst("Z", all(once("INSERT INTO t VALUES (6, 'f')"), sync_)...), simple("COMMIT"), burst("Z", all(once("INSERT INTO t VALUES (7, 'g')"), sync_)...),
+		simple("CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()"), burst("Z", all(once("INSERT INTO t VALUES (8, 'h')"), sync_)...), burst("Z", all(once("INSERT INTO t VALUES (9, 'i')"), sync_)...),
+		burst("ZZ", all(once("INSERT INTO t VALUES (10, 'j')"), once("INSERT INTO t VALUES (11, 'k')"), sync_, once("INSERT INTO t VALUES (12, 'l')"), sync_)...), simple("BEGIN"), burst("Z", all(once("INSERT INTO t VALUES (13, 'm')"), sync_)...),
+		burst("Z", all(once("INSERT INTO t VALUES (14, 'n')"), once("COMMIT"), once("INSERT INTO t VALUES (15, 'o')"), sync_)...), simple("INSERT INTO t VALUES (16, 'p')"), burst("Z", all(once("INSERT INTO t VALUES (17, 'q')"), sync_)...), simple("SELECT id, v FROM t ORDER BY id"),
 	},
 	"function call": {
 		burst("Z", &pgproto3.FunctionCall{Function: 1397, Arguments: [][]byte{[]byte("-7")}}), burst("Z", &pgproto3.FunctionCall{Function: 2}), simple("INSERT INTO t VALUES (1, 'a')"),

@@ -13,7 +13,7 @@ type executed struct {
 	group uint32
 	count int
 	last  *statement
-	copy  bool // one of them waits, or may wait, for copy data
+	copy  bool // the last one waits, or may wait, for copy data
 }
 
 func (e *executed) add(group uint32, st *statement) {
@@ -21,8 +21,15 @@ func (e *executed) add(group uint32, st *statement) {
 		*e = executed{group: group}
 	}
 	e.count++
-	e.copy = e.copy || st.copies || st.unreadable
+	e.copy = st.copies || st.unreadable
 	e.last = st
+}
+
+// endCopy records that the copy data have ended. The server has ignored each Sync before that: the group ends with the next one.
+func (e *executed) endCopy(group uint32) {
+	if e.copy {
+		e.group, e.copy = group, false
+	}
 }
 
 // alone returns the statement if group has executed exactly one, otherwise nil.

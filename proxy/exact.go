@@ -35,13 +35,9 @@ func (s *session) wantsExact(st *parser.Statement, set *settings) bool {
 	case st.IsDDL() && st.Verb != "SELECT INTO":
 		return true
 	}
-	return p.otherwise != unsent && mayTrail(st.Tx) && !set.standby && !s.tx.wants(p.when) &&
+	return p.otherwise != unsent && s.tx.mayTrail(st.Tx) && !set.standby && !s.tx.wants(p.when) &&
 		st.Verb != "FETCH" && st.Verb != "MOVE" // a cursor may be binary
 }
-
-// mayTrail reports whether a note can follow a statement with this effect. SET CONSTRAINTS takes no snapshot, so that SET TRANSACTION may follow it;
-// after a note it may not.
-func mayTrail(effect parser.Effect) bool { return effect != parser.Fire }
 
 // hasParameter reports whether a text may contain a parameter such as $1, which is an error in a Query.
 func hasParameter(text []byte) bool {

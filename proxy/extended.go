@@ -9,8 +9,11 @@ import (
 // parse handles Parse: name, text, parameter types.
 func (s *session) parse(m message) error {
 	first := !s.inGroup
-	s.enter()
+	if err := s.enter(); err != nil {
+		return err
+	}
 	e := entry{kind: 'P'}
+	early := false
 	if s.notes != nil {
 		name, rest, _ := cutString(m.body)
 		if first && len(name) == 0 {
@@ -19,17 +22,19 @@ func (s *session) parse(m message) error {
 			}
 		}
 		text, _, ended := cutString(rest)
-		if err := s.awaitSettings(); err != nil {
-			return err
-		}
 		var err error
 		if e.statement, err = s.study(text, ended); err != nil {
 			return err
 		}
+		if early = s.runsEarly(e.statement); early {
+			if err := s.noteEarly("S"+string(cutName(name)), ""); err != nil {
+				return err
+			}
+		}
 		s.touch(name)
 		s.statements.prepare(name, e.statement, s.tx.group)
 	}
-	return s.forward(m, e)
+	return s.forwardEarly(m, e, early)
 }
 
 // study determines what a prepared statement does. If ended is false, the text is cut off.
@@ -44,7 +49,7 @@ func (s *session) study(text []byte, ended bool) (*statement, error) {
 		return &statement{need: parser.Never}, nil
 	}
 	found := &s.list[0]
-	copies := found.Verb == "COPY" && found.Note == parser.Always
+	copies := found.Verb == "COPY" && parser.CopiesIn(text[found.Start:found.End], set.lexis)
 	if err := s.guard(text, readable, ended); err != nil {
 		return nil, err
 	}
@@ -52,6 +57,7 @@ func (s *session) study(text []byte, ended bool) (*statement, error) {
 	if ended {
 		st.hash, st.looks = hashOf(text), looksAtStatements(text)
 	}
+	st.early = !ended || s.mayRunEarly(text, set)
 	if st.effects.reads() {
 		st.arguments = st.place.arguments(text[found.Start:found.End])
 	}
@@ -64,27 +70,31 @@ func (s *session) study(text []byte, ended bool) (*statement, error) {
 
 // bind handles Bind: portal, statement, parameters.
 func (s *session) bind(m message) error {
-	s.enter()
+	if err := s.enter(); err != nil {
+		return err
+	}
 	e := entry{kind: 'B'}
+	early := false
 	if s.notes != nil {
 		portal, rest, ok := cutString(m.body)
+		var name []byte
 		st := unknownStatement
 		if ok {
-			name, _, _ := cutString(rest)
+			name, _, _ = cutString(rest)
 			var err error
 			if st, err = s.meaning(name); err != nil {
 				return err
 			}
 		}
 		s.statements.bind(portal, st, s.tx.group)
-		if hasParameters(rest) {
-			if err := s.noteBind(portal); err != nil {
+		if early = s.runsEarly(st) || hasParameters(rest) && s.bindsEarly(); early {
+			if err := s.noteEarly("P"+string(cutName(portal)), "S"+string(cutName(name))); err != nil {
 				return err
 			}
 		}
 		e.borrowed = borrow(place{}, st.place)
 	}
-	return s.forward(m, e)
+	return s.forwardEarly(m, e, early)
 }
 
 // hasParameters reports whether a Bind may have parameters. After the portal's name come the name of the statement, the number of format codes, that
@@ -98,27 +108,49 @@ func hasParameters(body []byte) bool {
 	return len(body) < 2+formats+2 || binary.BigEndian.Uint16(body[2+formats:]) > 0
 }
 
-// noteBind handles a Bind that may write: the CHECK of a parameter's domain runs during the Bind, before the note of the bound statement. If the
-// transaction has a note, another one without a statement goes in front of the Bind, so that such writes are not attributed to the previous statement.
-// If it has none, the note behind the bound statement claims them.
-func (s *session) noteBind(portal []byte) error {
-	set := s.pending.settings.Load()
-	if s.tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) || !s.database.vocabulary.mayBind() {
-		return nil
+// Functions of the client may run before their statement: when a literal is read or a function is IMMUTABLE, during the Parse or the Bind, which plans;
+// and the CHECK of a parameter's domain, during the Bind.
+
+// runsEarly reports whether the Parse or Bind of a statement may run functions.
+func (s *session) runsEarly(st *statement) bool {
+	return st.early && s.database.isReady() && !s.database.vocabulary.isEmpty()
+}
+
+// bindsEarly reports whether the Bind of a parameter may run functions.
+func (s *session) bindsEarly() bool {
+	return s.database.isReady() && s.database.vocabulary.mayBind()
+}
+
+// forwardEarly forwards a Parse or Bind. If it may run functions, these may run DEALLOCATE ALL.
+func (s *session) forwardEarly(m message, e entry, early bool) error {
+	err := s.forward(m, e)
+	if early {
+		s.doubtNames()
 	}
-	if !s.tx.noted {
-		s.tx.bind(cutName(portal))
+	return err
+}
+
+// noteEarly handles a Parse or Bind that may write; see transaction.prepare. In a transaction with a note, a note without a statement goes in front, so
+// that such writes are not attributed to the previous statement; in a transaction without one, the note behind its own statement claims them.
+func (s *session) noteEarly(what, of string) error {
+	set := s.pending.settings.Load()
+	switch {
+	case s.tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) || s.tx.quiet:
+		return nil
+	case !s.tx.noted:
+		s.tx.prepare(what, of)
 		return nil
 	}
 	if !s.tx.certain && s.tx.revived != s.tx.group {
 		if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 			return err
 		}
-		// In a failed block the server refuses the Bind itself. Outside a block, nothing may precede a statement that may commit.
+		// In a failed block the server refuses the request itself. Outside a block, nothing may precede a statement that may commit.
 		if status, _ := s.pending.lastReady(); status == 'E' || status == 'I' && s.executed.group != s.tx.group {
 			return nil
 		}
 	}
+	s.tx.quiet = true
 	return s.note(swallow, nobody, set, s.tx.trail())
 }
 
@@ -136,13 +168,17 @@ func (s *session) meaning(name []byte) (*statement, error) {
 }
 
 func (s *session) describe(m message) error {
-	s.enter()
+	if err := s.enter(); err != nil {
+		return err
+	}
 	return s.forward(m, entry{kind: 'D'})
 }
 
 // closeObject handles Close: S or P, name.
 func (s *session) closeObject(m message) error {
-	s.enter()
+	if err := s.enter(); err != nil {
+		return err
+	}
 	if len(m.body) > 1 && s.notes != nil {
 		switch name, _, _ := cutString(m.body[1:]); m.body[0] {
 		case 'S':
@@ -157,10 +193,9 @@ func (s *session) closeObject(m message) error {
 
 // execute handles Execute: portal, row limit.
 func (s *session) execute(m message) error {
-	if err := s.awaitSettings(); err != nil {
+	if err := s.enter(); err != nil {
 		return err
 	}
-	s.enter()
 	e := entry{kind: 'E'}
 	if s.notes != nil {
 		name, _, _ := cutString(m.body)
@@ -177,6 +212,11 @@ func (s *session) execute(m message) error {
 			}
 		}
 		p := pathOf('E', s.need(st.need, st.effects))
+		if p.when == inBlock {
+			if err := s.learnBlock(); err != nil {
+				return err
+			}
+		}
 		if err := s.noteBefore(p, st, bound, set); err != nil {
 			return err
 		}
@@ -189,7 +229,7 @@ func (s *session) execute(m message) error {
 		if p.form == executing && !trails && !s.tx.wants(p.when) {
 			s.tx.miss()
 		}
-		s.tx.run(cutName(name), trails)
+		s.tx.run(cutName(name), trails || s.tx.wants(p.when))
 		if st.unreadable {
 			s.applyUnknown()
 		} else {
@@ -210,7 +250,7 @@ func (s *session) execute(m message) error {
 
 // trails reports whether a note follows an Execute: the statement may write, and no note in front covers it.
 func (s *session) trails(p *path, st *statement, set *settings) bool {
-	return p.otherwise == trailing && mayTrail(st.effects.tx) && !set.standby && s.notesNow(set) && !s.tx.failed && !s.tx.wants(p.when)
+	return p.otherwise == trailing && s.tx.mayTrail(st.effects.tx) && !set.standby && s.notesNow(set) && !s.tx.failed && !s.tx.wants(p.when)
 }
 
 // forwardAndNote sends an Execute followed by its note.
@@ -247,7 +287,11 @@ func (s *session) noteBefore(p *path, st *statement, bound uint32, set *settings
 	if failed, err := s.failedBefore(st, bound); failed || err != nil {
 		return err
 	}
-	return s.note(swallow, st.subject, set, s.tx.note(st.hash))
+	of := st.subject
+	if st.unreadable && !s.tx.open && !s.tx.begun && s.endNeedsNote(set, false, 1) { // there can be no note at the Sync: see executed.copy
+		of = of.sessionOnly()
+	}
+	return s.note(swallow, of, set, s.tx.note(st.hash))
 }
 
 // failedBefore reports whether the block has failed since the portal was bound in an earlier group. The server would then refuse the note first, with

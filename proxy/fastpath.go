@@ -12,20 +12,31 @@ var largeObjects = []uint32{715, 764, 765, 767, 952, 953, 954, 955, 956, 957, 95
 // statement. If the transaction has a note, a note without a statement goes in front.
 func (s *session) functionCall(m message) error {
 	s.unsynced = s.unsynced || s.inGroup
-	s.enter()
+	if err := s.enter(); err != nil {
+		return err
+	}
 	s.inGroup = false
-	s.doubtNames()
+	s.tx.run(nil, false)
 	if len(m.body) >= 4 && slices.Contains(largeObjects, binary.BigEndian.Uint32(m.body)) {
 		return s.forward(m, entry{kind: 'F', group: s.tx.group})
 	}
+	if err := s.noteApart(); err != nil {
+		return err
+	}
+	return s.forward(m, entry{kind: 'F', group: s.tx.group})
+}
+
+// noteApart handles a request that may write and cannot bring a note of its own: in a transaction with a note, one of no statement goes in front.
+func (s *session) noteApart() error {
 	set := s.pending.settings.Load()
-	if s.notes != nil && s.tx.noted && !s.tx.failed && s.notesNow(set) {
+	if s.notes != nil && (s.tx.noted || !s.tx.certain) && !s.tx.failed && s.terms.Attribution == AttributionStatement && s.notesNow(set) {
 		if err := s.noteNobody(set); err != nil {
 			return err
 		}
 	}
 	s.tx.miss()
-	return s.forward(m, entry{kind: 'F', group: s.tx.group})
+	s.doubtNames()
+	return nil
 }
 
 // noteNobody sends a note without a statement: in the group that has begun, if there is one, or else, inside a transaction block, as a group of its own.

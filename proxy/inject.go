@@ -56,8 +56,8 @@ const (
 	asNothing = "swallowed and counted"
 )
 
-// paths lists everything that the proxy adds to a session for its statements; fastpath.go handles FunctionCall. Replication and COPY data pass
-// untouched; a statement that cannot be parsed counts as one that writes.
+// paths lists everything that the proxy adds to a session for its statements; noteApart, noteEarly and noteEnd add notes of no statement.
+// Replication and COPY data pass untouched; a statement that cannot be parsed counts as one that writes.
 var paths = [...]path{
 	{'Q', parser.Never, inNone, unsent, unsent, "", "", ""},
 	{'Q', parser.Always, inEvery, splicing, unsent, orExact, "T D C; 1 2 D C 3 3 1 2 [n] 3", asQuery},
@@ -99,29 +99,58 @@ var requests = [256]struct {
 }
 
 // enter begins a group, unless the message belongs to one that has already begun.
-func (s *session) enter() {
+func (s *session) enter() error {
 	if s.inGroup {
-		return
+		return nil
+	}
+	if err := s.awaitSettings(); err != nil {
+		return err
 	}
 	s.inGroup = true
+	if s.notes != nil && !s.tx.open && !s.tx.begun && s.runsLate() { // at the end of the group before
+		s.doubtNames()
+	}
 	status, answered := s.pending.lastReady()
 	s.tx.next(status, answered)
 	if s.tx.certain && status == 'I' {
 		s.statements.closePortals()
 	}
+	return nil
 }
 
-// awaitSettings waits for the reply to an earlier group that changed a setting on which notes depend.
+// settle waits for the reply to an earlier group on which later notes depend.
 func (s *session) awaitSettings() error {
-	if s.tx.unsure == 0 || s.inGroup && s.tx.unsure == s.tx.group {
+	if s.tx.unsure == 0 || s.notes == nil {
 		return nil
 	}
 	if err := s.awaitAnswer(s.tx.unsure); err != nil {
 		return err
 	}
 	s.tx.unsure = 0
-	if s.notes != nil {
-		s.notes.unsure = 0
+	s.notes.unsure = 0
+	return nil
+}
+
+// learnBlock makes certain whether a block is open if only a BEGIN says so that has not been answered, and may have been refused or skipped.
+func (s *session) learnBlock() error {
+	if s.tx.open || !s.tx.begun {
+		return nil
+	}
+	return s.learnState()
+}
+
+// learnState makes certain in which state the group has begun.
+func (s *session) learnState() error {
+	if s.tx.certain {
+		return nil
+	}
+	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
+		return err
+	}
+	status, answered := s.pending.lastReady()
+	s.tx.learn(status, answered)
+	if s.tx.certain && status == 'I' && s.executed.group != s.tx.group {
+		s.tx.end()
 	}
 	return nil
 }
@@ -152,7 +181,9 @@ func (s *session) skips(hash uint64) bool {
 
 // sync handles Sync. Like query and functionCall, it ends a group.
 func (s *session) sync(m message) error {
-	s.enter()
+	if err := s.enter(); err != nil {
+		return err
+	}
 	if err := s.noteImplicitEnd(s.pending.settings.Load()); err != nil {
 		return err
 	}
@@ -166,7 +197,11 @@ func (s *session) sync(m message) error {
 
 // copyEnded handles CopyDone and CopyFail.
 func (s *session) copyEnded(m message) error {
-	s.executed.copy = false
+	next := s.tx.group + 1
+	if s.inGroup {
+		next = s.tx.group
+	}
+	s.executed.endCopy(next)
 	return s.forward(m, entry{kind: copyEnd})
 }
 

@@ -16,15 +16,20 @@ func endsTransaction(effect parser.Effect) bool {
 	return effect == parser.Commit || effect == parser.CommitChain || effect == parser.PrepareTransaction
 }
 
-// endNeedsNote reports whether rows written at the end of the transaction would otherwise be attributed to a statement that may not have caused them: the
-// last of several, or one other than the cursor's. explicit: a statement ends the transaction, instead of a Sync or the end of a Query. sent: how many
-// notes the transaction has.
-func (s *session) endNeedsNote(set *settings, explicit bool, sent int) bool {
+// runsLate reports whether functions of the client may run at the end of the transaction.
+func (s *session) runsLate() bool {
+	return s.tx.holds || s.tx.mayHold || s.database.vocabulary.mayDefer()
+}
+
+// endNeedsNote reports whether rows written at the end of the transaction would be attributed to a statement that may not have caused them: the last of
+// several, or one that is not a cursor. explicit says that a statement ends the transaction, more how many notes in front of statements are still to
+// come.
+func (s *session) endNeedsNote(set *settings, explicit bool, more int) bool {
 	tx := &s.tx
-	if s.notes == nil || sent == 0 || tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) {
+	if s.notes == nil || !tx.front && more == 0 || tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) {
 		return false
 	}
-	return tx.holds || explicit && tx.mayHold || sent > 1 && s.database.vocabulary.mayDefer()
+	return tx.holds || explicit && tx.mayHold || tx.sent+more > 1 && s.database.vocabulary.mayDefer()
 }
 
 // mayNoteEnd reports whether such a note can go in front of a statement that ends a block. It cannot if the block has failed, since the server would
@@ -42,7 +47,7 @@ func (s *session) mayNoteEnd() (bool, error) {
 
 // noteEnd sends such a note before an Execute that ends a block.
 func (s *session) noteEnd(set *settings) error {
-	if !s.endNeedsNote(set, true, s.tx.sent) {
+	if !s.endNeedsNote(set, true, 0) {
 		return nil
 	}
 	if ok, err := s.mayNoteEnd(); !ok || err != nil {
@@ -51,10 +56,14 @@ func (s *session) noteEnd(set *settings) error {
 	return s.note(swallow, nobody, set, s.tx.trail())
 }
 
-// noteImplicitEnd sends such a note before the Sync that ends a group outside a block, unless the server may be reading copy data then.
+// noteImplicitEnd sends such a note before the Sync that ends a group outside a block, unless nothing has been executed in the group, or the server may
+// be reading copy data.
 func (s *session) noteImplicitEnd(set *settings) error {
-	if s.tx.open || s.tx.begun || s.executed.group == s.tx.group && s.executed.copy || !s.endNeedsNote(set, false, s.tx.sent) {
+	if s.tx.open || s.executed.group != s.tx.group || s.executed.copy || !s.endNeedsNote(set, false, 0) {
 		return nil
+	}
+	if err := s.learnBlock(); err != nil || s.tx.open || s.tx.begun {
+		return err
 	}
 	return s.note(swallow, nobody, set, s.tx.trail())
 }
@@ -62,7 +71,7 @@ func (s *session) noteImplicitEnd(set *settings) error {
 // end writes such a note in front of statement i of a Query, which ends a block.
 func (w *queryWriter) end(i int, st *parser.Statement) error {
 	s := w.session
-	if !w.ready || !s.endNeedsNote(w.set, true, s.tx.sent) {
+	if !w.ready || !s.endNeedsNote(w.set, true, 0) {
 		return nil
 	}
 	if i == 0 { // after another statement of the text, the note does not run if that statement fails
@@ -78,7 +87,7 @@ func (w *queryWriter) end(i int, st *parser.Statement) error {
 func (w *queryWriter) implicitEnd() {
 	s := w.session
 	last := len(s.list) - 1
-	if !w.endsLate(last, s.tx.sent) || !w.parsesLast() {
+	if !w.endsLate(last, 0) || !w.parsesLast() {
 		return
 	}
 	st := &s.list[last]
@@ -92,15 +101,15 @@ func (w *queryWriter) implicitEnd() {
 }
 
 // endsLate reports whether the transaction ends with statement i, the last of several in a Query, and rows written at its end would be attributed to the
-// wrong statement. sent is the number of notes up to this statement.
-func (w *queryWriter) endsLate(i, sent int) bool {
+// wrong statement. more is 1 if it is still to get a note in front.
+func (w *queryWriter) endsLate(i, more int) bool {
 	s := w.session
-	return w.ready && i > 0 && i == len(s.list)-1 && !s.tx.open && !s.tx.begun && s.endNeedsNote(w.set, false, sent)
+	return w.ready && i > 0 && i == len(s.list)-1 && !s.tx.open && !s.tx.begun && s.endNeedsNote(w.set, false, more)
 }
 
 // isLate reports whether such a note must go in front of the last statement, in place of the statement's own note. That is so if the grammar cannot read
 // the statement: then its end is uncertain, and a note behind it might become part of it.
-func (w *queryWriter) isLate(i, sent int) bool { return w.endsLate(i, sent) && !w.parsesLast() }
+func (w *queryWriter) isLate(i, more int) bool { return w.endsLate(i, more) && !w.parsesLast() }
 
 // parsesLast reports whether the grammar reads the last statement, whose end is then certain.
 func (w *queryWriter) parsesLast() bool {

@@ -49,8 +49,8 @@ func (w *queryWriter) statement(i int, st *parser.Statement) error {
 	inFront, trails := w.form(i, p)
 	switch {
 	case inFront:
-		w.note(i, st, w.isLate(i, s.tx.sent+1))
-	case w.isLate(i, s.tx.sent):
+		w.note(i, st, w.isLate(i, 1))
+	case w.isLate(i, 0):
 		w.nobody(i, st, nobody)
 	case trails && s.tx.missed:
 		s.tx.missed = false
@@ -93,7 +93,7 @@ func (w *queryWriter) form(i int, p *path) (inFront, trails bool) {
 		return false, false
 	case s.tx.wants(p.when), p.when == inBlock && len(s.list) > 1 && !s.tx.failed: // several statements form a block anyway
 		return true, false
-	case p.otherwise != trailing || !mayTrail(s.list[i].Tx) || s.tx.failed || len(s.list) == 1 && !s.tx.open && !s.tx.begun:
+	case p.otherwise != trailing || !s.tx.mayTrail(s.list[i].Tx) || keepsText(&s.list[i]) || s.tx.failed || len(s.list) == 1 && !s.tx.open && !s.tx.begun:
 		return false, false
 	case len(w.splices) >= maxNotes: // a note in front can cover several statements
 		return true, false

@@ -18,11 +18,10 @@ const (
 // query handles Query: one text with any number of statements.
 func (s *session) query(m message) error {
 	s.countQuery()
-	if err := s.awaitSettings(); err != nil {
+	s.unsynced = s.unsynced || s.inGroup
+	if err := s.enter(); err != nil {
 		return err
 	}
-	s.unsynced = s.unsynced || s.inGroup
-	s.enter()
 	s.inGroup = false
 	if err := s.renewWords(); err != nil {
 		return err
@@ -40,9 +39,19 @@ func (s *session) query(m message) error {
 			return err
 		}
 	}
+	s.tx.run(nil, false)
 	readable := s.read(text, m.whole(), set)
 	if err := s.guard(text, readable, m.whole()); err != nil {
 		return err
+	}
+	if err := s.learnFor(s.list); err != nil {
+		return err
+	}
+	if len(s.list) == 1 && keepsText(&s.list[0]) && s.list[0].Note == parser.IfNoted {
+		s.list[0].Note = parser.Never
+		if err := s.noteApart(); err != nil {
+			return err
+		}
 	}
 	if after := s.after(m, set); after != nil {
 		return s.queryThenNote(m, e, set, after)
@@ -70,6 +79,24 @@ func (s *session) query(m message) error {
 	}
 	w.finish()
 	return s.pending.push(e)
+}
+
+// learnFor makes certain what the notes of a Query depend on. Outside a block CALL and DO may commit, and several statements end a transaction. In a
+// failed block a note without a statement, in front of one that is alone, would be refused in its place.
+func (s *session) learnFor(list []parser.Statement) error {
+	switch {
+	case len(list) > 1 || len(list) == 1 && list[0].Note == parser.InBlock:
+		return s.learnBlock()
+	case s.tx.missed && s.executed.group != s.tx.group:
+		return s.learnState()
+	}
+	return nil
+}
+
+// keepsText reports whether a statement only plans or parses another one, which runs later. The server keeps the text of its Query and shows it, in
+// pg_cursors or pg_prepared_statements.
+func keepsText(st *parser.Statement) bool {
+	return st.Verb == "DECLARE CURSOR" || st.Tx == parser.Prepare
 }
 
 // forgetLongList releases the memory used for a long text, so that an idle session keeps little.
@@ -149,10 +176,12 @@ func (s *session) need(own parser.Need, e effects) parser.Need {
 // apply tracks what a statement does to the transaction and to prepared statements. It returns the statement that it prepares, if any, with of as its
 // subject.
 func (s *session) apply(e effects, of subject) (prepared *statement) {
+	late := endsTransaction(e.tx) && s.runsLate()
+	s.tx.snapped = s.tx.snapped || e.snaps
 	if s.tx.apply(e.tx) {
 		s.notes.unsure = note.FlagAnyUser
 	}
-	if e.calls || e.fires && s.database.vocabulary.mayFire() {
+	if late || e.calls || e.fires && s.database.vocabulary.mayFire() {
 		s.doubtNames()
 	}
 	switch e.tx {

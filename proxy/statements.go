@@ -16,6 +16,7 @@ type statement struct {
 	unreadable bool // it may do anything
 	copies     bool // COPY FROM STDIN, or possibly so: then the server waits for copy data
 	looks      bool // it reads the session's prepared statements
+	early      bool // its Parse or Bind may run functions of the client, if there are any
 	alone      bool // result of either: the server refuses one of the two beside a note
 	subject    subject
 	hash       uint64 // of the text; 0 if the text was not seen completely
@@ -38,11 +39,13 @@ type effects struct {
 	inner parser.Need // need of the statement in an SQL PREPARE
 	calls bool        // it calls user-defined functions, which may run DEALLOCATE ALL
 	fires bool        // the same if there are triggers, or functions in defaults and the like
+	snaps bool        // it takes a snapshot for certain
 }
 
 func effectsOf(st *parser.Statement) effects {
 	calls := st.Note == parser.IfNoted || st.Note == parser.InBlock || st.Verb == "DO"
-	return effects{st.Tx, strings.Clone(st.Name[:min(len(st.Name), maxName)]), st.Inner, calls, st.Note == parser.Always}
+	snaps := st.Verb == "SELECT" || st.Verb == "DECLARE CURSOR" || st.Verb != "" && st.Note != parser.Never && (st.Tx == parser.NoEffect || st.Tx == parser.Hold)
+	return effects{st.Tx, strings.Clone(st.Name[:min(len(st.Name), maxName)]), st.Inner, calls, st.Note == parser.Always, snaps}
 }
 
 // reads reports whether a statement reads the text of a prepared one, to run or to explain it.
@@ -82,13 +85,13 @@ const (
 )
 
 // unknown returns a statement about which nothing is known: it counts as a write.
-func unknown() *statement { return &statement{need: parser.Always, unreadable: true} }
+func unknown() *statement { return &statement{need: parser.Always, unreadable: true, early: true} }
 
 // unknownStatement is used for a statement that the proxy has not seen, because a function prepared it or there was no room for it.
 var unknownStatement = unknown()
 
 // fetching is used for a portal whose Bind the proxy has not seen: a cursor.
-var fetching = &statement{need: parser.IfNoted, unreadable: true}
+var fetching = &statement{need: parser.IfNoted, unreadable: true, effects: effects{tx: parser.Fetch}}
 
 // statements holds the prepared statements and portals of a session by the names that its requests use. One for which there is no room counts as
 // unknown.
@@ -211,7 +214,7 @@ func either(a, b *statement) *statement {
 	if a.hash != 0 && a.hash == b.hash {
 		return b
 	}
-	return &statement{need: stronger(a, b).need, unreadable: true, alone: a.isAlone() || b.isAlone()}
+	return &statement{need: stronger(a, b).need, unreadable: true, early: a.early || b.early, alone: a.isAlone() || b.isAlone()}
 }
 
 // isAlone reports whether the server refuses to run s, or what s may be, beside a note.

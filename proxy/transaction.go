@@ -8,7 +8,8 @@ type transaction struct {
 	group   uint32 // number of the group that is being sent, from 1
 	ending  uint32 // last group with a statement that ends, or may end, a transaction
 	revived uint32 // last group with a statement that ends, or may end, the failed state of a block
-	unsure  uint32 // last group that changes settings on which later notes depend
+	unsure  uint32 // last group on whose answer later notes depend: it changes settings, or has a statement that cannot be parsed
+	unread  uint32 // last group with such a statement
 	certain bool   // when this group began, every earlier group had been answered
 	begun   bool   // according to the requests sent so far, a block is open
 	failed  bool   // the block has failed: everything up to its end is refused
@@ -16,13 +17,15 @@ type transaction struct {
 	noted   bool   // the transaction has a note: any further statement that may write gets one too
 	carried bool   // the transaction has a note that no ROLLBACK TO can have undone
 	last    uint64 // hash of the SQL of the last note; 0 if there is none
-	sent    int    // upper bound of the number of its notes
+	sent    int    // upper bound of the number of its notes, and of writes without one
+	front   bool   // its last note may stand in front of a statement, to which everything after the note would belong
 	holds   bool   // the transaction has, or had, a cursor whose query runs at COMMIT
 	mayHold bool   // a statement that could not be parsed may have declared such a cursor
 	missed  bool   // since the last note, something without a note may have written; a note after a later statement would claim those rows
 	missing bool   // missed has been set in this transaction: ROLLBACK TO sets it again, because it may undo the note that cleared it
-	binds   bool   // the Bind of the portal bound may have written, and no note has claimed that yet
-	bound   string // name of that portal
+	early   string // S or P, and the name of the statement or portal whose Parse or Bind may have written, unless a note has claimed that
+	quiet   bool   // its last note is of no statement, and nothing has run since
+	snapped bool   // a statement of the transaction has taken a snapshot
 	setUser bool   // the transaction has changed the session's user, and its end may revert that
 
 	setEncoding bool // the transaction has changed client_encoding, and its end may revert that
@@ -32,11 +35,7 @@ type transaction struct {
 // still be outstanding. Unless a block is known to be open, the group may begin a new transaction, so its notes must not rely on earlier ones.
 func (t *transaction) next(status byte, answered uint32) {
 	t.group++
-	t.open = status != 'I' && answered >= t.ending
-	if t.certain = answered+1 == t.group; t.certain {
-		t.begun = t.open
-	}
-	t.failed = status == 'E' && t.certain
+	t.learn(status, answered)
 	if t.certain && status == 'I' {
 		t.end()
 	}
@@ -49,13 +48,23 @@ func (t *transaction) next(status byte, answered uint32) {
 	}
 }
 
+// learn determines from a ReadyForQuery whether the group has begun in a block, which no statement of the group has ended or begun since.
+func (t *transaction) learn(status byte, answered uint32) {
+	t.open = status != 'I' && answered >= t.ending
+	if t.certain = answered+1 == t.group; t.certain {
+		t.begun = t.open
+	}
+	t.failed = status == 'E' && t.certain && t.revived != t.group
+}
+
 // forget handles the possible end of a transaction.
 func (t *transaction) forget() { t.noted, t.carried, t.last = false, false, 0 }
 
 // end handles the certain end of a transaction.
 func (t *transaction) end() {
 	t.forget()
-	t.sent, t.holds, t.mayHold, t.missed, t.missing, t.binds, t.setUser, t.setEncoding = 0, false, false, false, false, false, false, false
+	t.sent, t.front, t.holds, t.mayHold, t.missed, t.missing = 0, false, false, false, false, false
+	t.early, t.quiet, t.snapped, t.setUser, t.setEncoding = "", false, false, false, false
 }
 
 // wants reports whether a statement with this condition gets a note here.
@@ -67,7 +76,7 @@ func (t *transaction) wants(when condition) bool {
 	case inEvery:
 		return true
 	case inBlock:
-		return t.open || t.begun || t.noted
+		return t.open || t.begun || t.noted && t.unread != t.group
 	case ifNoted:
 		return t.noted
 	}
@@ -77,17 +86,23 @@ func (t *transaction) wants(when condition) bool {
 // note records that a note for the SQL with this hash is sent, and reports whether it is the first note that no ROLLBACK TO can have undone.
 func (t *transaction) note(hash uint64) (first bool) {
 	first = !t.carried
-	t.noted, t.carried, t.last = true, true, hash
+	t.noted, t.carried, t.front, t.last = true, true, true, hash
 	t.sent++
 	return first
 }
 
-// trail records that a note is sent after a statement, in case the statement has written, and reports whether this note may be the first one of the
-// transaction.
+// trail records that a note is sent after a statement, in case the statement has written, or a note without a statement, and reports whether this note may
+// be the first one of the transaction.
 func (t *transaction) trail() (first bool) {
-	t.last = 0
+	t.front, t.last = false, 0
 	t.sent++
 	return !t.carried
+}
+
+// mayTrail reports whether a note can follow a statement with this effect. SET TRANSACTION may follow SET CONSTRAINTS and the FETCH of a held cursor,
+// which take no snapshot; after a note it may not.
+func (t *transaction) mayTrail(effect parser.Effect) bool {
+	return effect != parser.Fire && (effect != parser.Fetch || t.snapped)
 }
 
 // changesUser reports whether a statement with this effect may change the session's user, or revert such a change.
@@ -118,7 +133,7 @@ func (t *transaction) apply(effect parser.Effect) (changesUser bool) {
 	}
 	switch effect {
 	case parser.Begin:
-		t.open, t.begun = true, true
+		t.open, t.begun, t.snapped = true, true, false
 	case parser.Commit, parser.Rollback, parser.PrepareTransaction:
 		t.end()
 		t.open, t.begun, t.failed, t.ending, t.revived = false, false, false, t.group, t.group
@@ -128,7 +143,7 @@ func (t *transaction) apply(effect parser.Effect) (changesUser bool) {
 	case parser.Hold:
 		t.holds = true
 	case parser.RollbackTo:
-		t.missed = t.missing
+		t.missed, t.front = t.missing, t.sent > 0
 		t.carried, t.last, t.failed, t.revived = false, 0, false, t.group
 	case parser.SetRole, parser.SetUser, parser.SetEncoding, parser.DiscardAll:
 		t.last, t.unsure = 0, t.group
@@ -139,7 +154,8 @@ func (t *transaction) apply(effect parser.Effect) (changesUser bool) {
 // keepsNote reports whether the last note remains valid for statements after one with this effect.
 func keepsNote(effect parser.Effect) bool {
 	switch effect {
-	case parser.NoEffect, parser.Fire, parser.Hold, parser.Begin, parser.Savepoint, parser.Release, parser.Prepare, parser.Execute, parser.Deallocate:
+	case parser.NoEffect, parser.Fire, parser.Hold, parser.Fetch, parser.Begin, parser.Savepoint, parser.Release,
+		parser.Prepare, parser.Execute, parser.Deallocate:
 		return true
 	}
 	return false
@@ -149,30 +165,31 @@ func keepsNote(effect parser.Effect) bool {
 func (t *transaction) rearm() { t.carried, t.last = false, 0 }
 
 // miss records that a statement that may write gets no note.
-func (t *transaction) miss() { t.missed, t.missing = true, true }
-
-// bind records that the Bind of a portal may write.
-func (t *transaction) bind(portal []byte) {
-	if t.binds {
-		t.miss()
-	}
-	t.binds, t.bound = true, string(portal)
+func (t *transaction) miss() {
+	t.missed, t.missing = true, true
+	t.sent++
 }
 
-// run records that a portal runs, with or without a note after it. The note claims what this portal's Bind has written, but not what another Bind has.
-func (t *transaction) run(portal []byte, trails bool) {
-	if t.binds && (t.bound != string(portal) || !trails) {
+// prepare records that a Parse or Bind may write: that of the statement "S…" or of the portal "P…" of the statement of.
+func (t *transaction) prepare(what, of string) {
+	if t.early != "" && t.early != of {
 		t.miss()
 	}
-	t.binds = false
+	t.early = what
+}
+
+// run records that a portal runs, with or without a note of its own, which covers only what its own Parse and Bind have written.
+func (t *transaction) run(portal []byte, noted bool) {
+	if t.early != "" && (!noted || t.early[0] != 'P' || t.early[1:] != string(portal)) {
+		t.miss()
+	}
+	t.early, t.quiet = "", false
 }
 
 // applyUnknown handles a statement that cannot be parsed: it may have ended the transaction.
 func (t *transaction) applyUnknown() {
-	if t.setUser || t.setEncoding {
-		t.unsure = t.group
-	}
-	t.forget()
-	t.mayHold = true
+	t.rearm()
+	t.unsure, t.unread = t.group, t.group
+	t.front, t.mayHold = true, true
 	t.open, t.begun, t.failed, t.ending, t.revived = false, false, false, t.group, t.group
 }

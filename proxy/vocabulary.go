@@ -13,17 +13,18 @@ import (
 // A query's text does not show everything that the query calls: views, policies, operators, casts and domains have functions of their own, which may
 // write. The proxy therefore reads from the catalog the names of those that may, and a query that contains one of these words gets a note.
 
-// askWords lists the names of functions that may write, and of objects that depend on one, each prefixed with w. C functions that are not volatile
-// cannot write. Then follow t, if there are functions for triggers; d, if a user-defined trigger may wait for the commit; b, if a domain may call such
-// a function, because its CHECK runs when a parameter is bound; and a, if something without a name may call one: an implicit cast, or a cast to a type
-// with several names.
+// askWords lists the names of functions that may write, and of objects that depend on one, each prefixed with w; with f instead if the function never
+// runs while a statement is parsed or planned, and with r if only the row type of a table depends on one. C functions that are not volatile cannot
+// write. Then follow t, if there are functions for triggers; d, if a user-defined trigger may wait for the commit, or a function may declare a cursor
+// WITH HOLD; b, if a domain may call such a function, because its CHECK runs when a parameter is bound; and a, if something without a name may call
+// one: an implicit cast, or a cast to a type with several names.
 //
 // The numbers are the OIDs of catalogs: pg_type 1247, pg_proc 1255, pg_class 1259, pg_cast 2605, pg_constraint 2606, pg_operator 2617, pg_rewrite
 // 2618, pg_policy 3256; and of the types trigger and event_trigger.
 const askWords = `WITH RECURSIVE unsure (class, object) AS (
 SELECT 1255::pg_catalog.oid, p.oid FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
-WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND n.nspname OPERATOR(pg_catalog.<>) 'pgtee'
+WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND (n.nspname OPERATOR(pg_catalog.<>) 'pgtee' OR p.proname OPERATOR(pg_catalog.=) 'publish')
 AND NOT (l.lanname OPERATOR(pg_catalog.=) ANY ('{c,internal}'::pg_catalog.name[]) AND p.provolatile OPERATOR(pg_catalog.<>) 'v')
 AND p.prorettype OPERATOR(pg_catalog.<>) ALL ('{2279,3838}'::pg_catalog.oid[])
 UNION SELECT m.class, m.object FROM unsure AS u
@@ -35,18 +36,28 @@ UNION ALL SELECT 1259, p.polrelid FROM pg_catalog.pg_policy AS p WHERE d.classid
 UNION ALL SELECT 1247, c.casttarget FROM pg_catalog.pg_cast AS c WHERE d.classid OPERATOR(pg_catalog.=) 2605::pg_catalog.oid AND c.oid OPERATOR(pg_catalog.=) d.objid
 UNION ALL SELECT 1247, c.contypid FROM pg_catalog.pg_constraint AS c WHERE d.classid OPERATOR(pg_catalog.=) 2606::pg_catalog.oid AND c.oid OPERATOR(pg_catalog.=) d.objid
 AND c.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+UNION ALL SELECT 1247, c.reltype FROM pg_catalog.pg_class AS c WHERE d.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND c.oid OPERATOR(pg_catalog.=) d.objid
+AND d.refclassid OPERATOR(pg_catalog.=) 1247::pg_catalog.oid AND c.reltype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
 UNION ALL SELECT d.classid, d.objid WHERE d.classid OPERATOR(pg_catalog.=) ANY ('{1247,1255,2617}'::pg_catalog.oid[])
 ) AS m (class, object))
-SELECT DISTINCT pg_catalog.concat('w', CASE
-WHEN u.class OPERATOR(pg_catalog.=) 1255::pg_catalog.oid THEN (SELECT p.proname FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.=) u.object)
-WHEN u.class OPERATOR(pg_catalog.=) 1259::pg_catalog.oid THEN (SELECT c.relname FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) u.object)
-WHEN u.class OPERATOR(pg_catalog.=) 1247::pg_catalog.oid THEN (SELECT t.typname FROM pg_catalog.pg_type AS t WHERE t.oid OPERATOR(pg_catalog.=) u.object)
-ELSE (SELECT o.oprname FROM pg_catalog.pg_operator AS o WHERE o.oid OPERATOR(pg_catalog.=) u.object) END) FROM unsure AS u
+SELECT pg_catalog.concat(CASE WHEN p.provolatile OPERATOR(pg_catalog.=) 'v'
+AND (l.lanname OPERATOR(pg_catalog.<>) 'sql' OR p.prosrc OPERATOR(pg_catalog.~*) '^[[:space:]]*(insert|update|delete|merge)') THEN 'f' ELSE 'w' END, p.proname)
+FROM unsure AS u JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) u.object
+JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+WHERE u.class OPERATOR(pg_catalog.=) 1255::pg_catalog.oid AND n.nspname OPERATOR(pg_catalog.<>) 'pgtee'
+UNION SELECT pg_catalog.concat('w', c.relname) FROM unsure AS u JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) u.object
+WHERE u.class OPERATOR(pg_catalog.=) 1259::pg_catalog.oid
+UNION SELECT pg_catalog.concat(CASE WHEN c.relkind OPERATOR(pg_catalog.<>) 'c' THEN 'r' ELSE 'w' END, t.typname) FROM unsure AS u
+JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) u.object LEFT JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.typrelid
+WHERE u.class OPERATOR(pg_catalog.=) 1247::pg_catalog.oid
+UNION SELECT pg_catalog.concat('w', o.oprname) FROM unsure AS u JOIN pg_catalog.pg_operator AS o ON o.oid OPERATOR(pg_catalog.=) u.object
+WHERE u.class OPERATOR(pg_catalog.=) 2617::pg_catalog.oid
 UNION ALL SELECT 't' WHERE EXISTS (SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
 WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND n.nspname OPERATOR(pg_catalog.<>) 'pgtee'
 AND l.lanname OPERATOR(pg_catalog.<>) ALL ('{c,internal}'::pg_catalog.name[]) AND p.prorettype OPERATOR(pg_catalog.=) ANY ('{2279,3838}'::pg_catalog.oid[]))
-UNION ALL SELECT 'd' WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgdeferrable AND NOT t.tgisinternal)
+UNION ALL SELECT 'd' WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgdeferrable AND NOT t.tgisinternal) OR EXISTS (
+SELECT FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.prosrc OPERATOR(pg_catalog.~*) 'with[[:space:]]+hold')
 UNION ALL SELECT 'b' WHERE EXISTS (SELECT FROM pg_catalog.pg_type AS t JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) t.oid AND u.class OPERATOR(pg_catalog.=) 1247::pg_catalog.oid
 WHERE t.typtype OPERATOR(pg_catalog.=) 'd')
 UNION ALL SELECT 'a' WHERE EXISTS (SELECT FROM pg_catalog.pg_cast AS c JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) c.castfunc AND u.class OPERATOR(pg_catalog.=) 1255::pg_catalog.oid
@@ -59,9 +70,11 @@ const (
 	maxWords     = 200_000
 	maxDoubtful  = 4096
 	everyWord    = "*" // in words: every query may write
-	deferredWord = "(" // in words: a trigger may wait for the commit
+	deferredWord = "(" // in words: a trigger may wait for the commit, or a function declare a cursor WITH HOLD
 	boundWord    = ")" // in words: binding a parameter may write
 	triggerWord  = "[" // in words from the catalog: a write may run a function
+	rowType      = ":" // in words: in front of a table's name, which counts only as that of a type
+	earlyWord    = ";" // in words from the catalog: in front of what may run while a statement is parsed or planned
 )
 
 // vocabulary is what the proxy knows about the words of one database. It is safe for concurrent use.
@@ -185,15 +198,22 @@ func (v *vocabulary) publishDoubts() {
 
 // has reports whether a word belongs to something that may write. Until the words of the catalog are known, every word does.
 func (v *vocabulary) has(word []byte) bool {
-	fresh := v.fresh.Load() // load fresh first: learn() stores it last
+	fresh := v.isFresh(word) // first: learn() stores it last
 	known := v.known.Load()
 	if known == nil {
 		return true
 	}
 	_, ok := (*known)[string(word)]
-	if !ok && fresh != nil {
-		_, ok = (*fresh)[string(word)]
+	return ok || fresh
+}
+
+// isFresh reports whether a word is one of DDL.
+func (v *vocabulary) isFresh(word []byte) bool {
+	fresh := v.fresh.Load()
+	if fresh == nil {
+		return false
 	}
+	_, ok := (*fresh)[string(word)]
 	return ok
 }
 
@@ -235,10 +255,14 @@ func (words catalogWords) take(value []byte) {
 		words[deferredWord] = struct{}{}
 	case value[0] == 'b':
 		words[boundWord] = struct{}{}
+	case value[0] == 'f':
+		words[string(value[1:])] = struct{}{}
+	case value[0] == 'r':
+		words[rowType+string(value[1:])] = struct{}{}
 	case value[0] == 'a' || strings.Contains(" = < > <= >= <> ~ !~ ~~ !~~ ~~* !~~* ", " "+string(value[1:])+" "): // these are also used implicitly
 		words[everyWord] = struct{}{}
 	default:
-		words[string(value[1:])] = struct{}{}
+		words[string(value[1:])], words[earlyWord+string(value[1:])] = struct{}{}, struct{}{}
 	}
 }
 
@@ -296,33 +320,51 @@ func (s *session) applyVocabulary(text []byte, lexis parser.Lexis) {
 		if changesWords(st) {
 			s.followDDL(text[st.Start:st.End], st, lexis)
 		}
-		if st.Note == parser.Never && hasQuery(st) && !v.isEmpty() && v.mentionedIn(text[st.Start:st.End], lexis) {
-			if st.Tx == parser.Prepare {
-				st.Inner = parser.IfNoted
-			} else {
-				st.Note = parser.IfNoted
-			}
+		if st.Note != parser.Never || !hasQuery(st) || v.isEmpty() {
+			continue
+		}
+		text := text[st.Start:st.End]
+		if plansOther(st) || v.mentionedIn(text, lexis, keepsText(st)) {
+			st.Note = parser.IfNoted
+		}
+		if st.Tx == parser.Prepare && st.Inner == parser.Never && v.mentionedIn(text, lexis, false) {
+			st.Inner = parser.IfNoted
 		}
 	}
 }
 
-// hasQuery reports whether a statement that counts as one that never writes may run a query, or prepares one.
+// hasQuery reports whether a statement whose text writes nothing may run a query, or functions while it parses or plans one.
 func hasQuery(st *parser.Statement) bool {
 	switch st.Verb {
-	case "SELECT", "EXPLAIN", "COPY":
+	case "SELECT", "EXPLAIN", "COPY", "DECLARE CURSOR", "PREPARE":
 		return true
 	}
-	return st.Tx == parser.Prepare && st.Inner == parser.Never
+	return false
 }
 
-// mentionedIn reports whether a text contains one of the words.
-func (v *vocabulary) mentionedIn(text []byte, lexis parser.Lexis) bool {
+// plansOther reports whether a statement plans one whose text is elsewhere: EXPLAIN EXECUTE.
+func plansOther(st *parser.Statement) bool { return st.Verb == "EXPLAIN" && st.Name != "" }
+
+// mayRunEarly reports whether a text may run functions of the client while it is parsed or planned.
+func (s *session) mayRunEarly(text []byte, set *settings) bool {
+	if !s.database.isReady() || s.database.vocabulary.isEmpty() {
+		return false
+	}
+	lexis := set.lexis
+	lexis.MultiByte = false
+	return s.database.vocabulary.mentionedIn(set.encoding.lexable(text), lexis, true)
+}
+
+// mentionedIn reports whether a text contains one of the words; early: one that counts while the text is parsed or planned.
+func (v *vocabulary) mentionedIn(text []byte, lexis parser.Lexis, early bool) bool {
 	if v.has([]byte(everyWord)) {
 		return true
 	}
+	var buf [64]byte // names are shorter
+	marked := func(mark string, name []byte) bool { return v.has(append(append(buf[:0], mark...), name...)) }
 	names := parser.NewNames(text, lexis)
 	for name, ok := names.Next(); ok; name, ok = names.Next() {
-		if v.has(name) {
+		if early && (v.isFresh(name) || marked(earlyWord, name)) || !early && v.has(name) || names.IsType() && marked(rowType, name) {
 			return true
 		}
 	}
@@ -357,7 +399,7 @@ func (s *session) followDDL(text []byte, st *parser.Statement, lexis parser.Lexi
 // wordsOfDDL returns the names in a DDL statement, if possible only that of the object that it creates; for ALTER TABLE only if it changes row-level
 // security or a name.
 func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []string) {
-	created := false
+	created, holds := false, parser.DeclaresHold(text)
 	switch st.Verb {
 	case "CREATE EXTENSION", "ALTER EXTENSION": // its contents are not in the text
 		return []string{everyWord, deferredWord, boundWord}
@@ -371,6 +413,9 @@ func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []
 		if name := parser.Created(text, lexis); name != nil {
 			text, created = name, true
 		}
+	}
+	if (st.Verb == "CREATE FUNCTION" || st.Verb == "CREATE PROCEDURE") && holds {
+		words = []string{deferredWord}
 	}
 	matters := st.Verb != "ALTER TABLE"
 	names := parser.NewNames(text, lexis)

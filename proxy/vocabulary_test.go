@@ -12,7 +12,9 @@ import (
 
 var plainLexis = parser.Lexis{StandardConformingStrings: true}
 
-func (v *vocabulary) mentions(text string) bool { return v.mentionedIn([]byte(text), plainLexis) }
+func (v *vocabulary) mentions(text string) bool {
+	return v.mentionedIn([]byte(text), plainLexis, false)
+}
 
 func TestVocabulary(t *testing.T) {
 	v := &vocabulary{}
@@ -34,7 +36,7 @@ func TestVocabulary(t *testing.T) {
 	}
 
 	text := []byte("SELECT abalance FROM pgbench_accounts WHERE aid = 5")
-	if n := testing.AllocsPerRun(100, func() { v.mentionedIn(text, plainLexis) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { v.mentionedIn(text, plainLexis, false); v.mentionedIn(text, plainLexis, true) }); n > 0 {
 		t.Errorf("a look at a query allocates %v times", n)
 	}
 
@@ -68,6 +70,30 @@ func TestVocabulary(t *testing.T) {
 	v.learn(map[string]struct{}{}, later.Add(time.Hour), later.Add(time.Hour))
 	if !v.isEmpty() {
 		t.Error("words beyond the limit stay")
+	}
+}
+
+// What counts while a statement is parsed or planned, and where the name of a table is that of a type.
+func TestWordsByPlace(t *testing.T) {
+	words := catalogWords{}
+	for _, answer := range []string{"fwrites", "wimm", "wkept", "rtab"} {
+		words.take([]byte(answer))
+	}
+	v := &vocabulary{}
+	v.learn(words, time.Now(), time.Now())
+	v.doubt([]string{"fresh"}, time.Now())
+	for text, want := range map[string]struct{ runs, early bool }{
+		"SELECT writes($1)": {true, false}, "SELECT imm('a')": {true, true}, "SELECT '{a}'::kept[]": {true, true}, "SELECT fresh()": {true, true}, "SELECT 1": {},
+		"SELECT * FROM tab": {}, "SELECT * FROM public.tab JOIN tab ON true": {}, "SELECT tab.x, y FROM a, tab": {}, "COPY tab TO STDOUT": {},
+		"SELECT '(a)'::tab": {true, true}, `SELECT '(a)'::public."tab"`: {true, true}, "SELECT CAST('(a)' AS tab)": {true, true}, "SELECT tab '(a)'": {true, true},
+		"SELECT * FROM json_to_record('{}') AS r (x tab)": {true, true},
+	} {
+		if got := v.mentions(text); got != want.runs {
+			t.Errorf("%s may write: %t", text, got)
+		}
+		if got := v.mentionedIn([]byte(text), plainLexis, true); got != want.early {
+			t.Errorf("%s may write early: %t", text, got)
+		}
 	}
 }
 
@@ -141,7 +167,8 @@ func TestWordsOfDDL(t *testing.T) {
 		"CREATE OPERATOR public.=== (FUNCTION = f)":                                                 "===",
 		"ALTER TABLE t RENAME TO u":                                                                 "alter t rename u",
 		"ALTER TABLE t ADD COLUMN c int":                                                            "",
-		"CREATE EXTENSION e":                                                                        "* ( )",
+		"CREATE FUNCTION h() RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE ''DECLARE c CURSOR WITH HOLD FOR SELECT 1''; END'": "( h",
+		"CREATE EXTENSION e": "* ( )",
 	} {
 		list, _ := parser.Split(nil, []byte(sql), plainLexis)
 		if got := strings.Join(wordsOfDDL([]byte(sql), &list[0], plainLexis), " "); got != want {
