@@ -118,7 +118,7 @@ func (s *session) enter() error {
 	return nil
 }
 
-// settle waits for the reply to an earlier group on which later notes depend.
+// awaitSettings waits for the reply to an earlier group on which later notes depend.
 func (s *session) awaitSettings() error {
 	if s.tx.unsure == 0 || s.notes == nil {
 		return nil
