@@ -8,14 +8,16 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// joinResync adds tables to a resync that has not started yet, instead of requesting another one: the progress record then only needs room for their
-// names. If even the names take too much, the resync is of every table.
+// joinResync adds tables to a resync that has not started yet, instead of requesting another one, so that only their names take room in the progress
+// record. If even these take too much, the resync includes every table.
 func (c *Copier) joinResync(tables []string) bool {
 	for i := range c.state.Copies {
 		copy := &c.state.Copies[i]
-		if copy.Resync && !copy.Emptied && strings.HasPrefix(copy.ID, outbox.MissedPrefix) {
+		excluded := slices.ContainsFunc(tables, func(name string) bool { return shape.MatchesAny(copy.Except, name) }) // by an operator, since
+		if copy.Resync && !copy.Emptied && !excluded && strings.HasPrefix(copy.ID, outbox.MissedPrefix) {
 			names := append(slices.Clone(copy.Tables), tables...)
 			slices.Sort(names)
 			names = slices.Compact(names)
@@ -54,7 +56,7 @@ func (c *Copier) describe(work *Copy) {
 	c.reader.Describe(c.describing, tables)
 }
 
-// described decides which topics are emptied now: those of all tables that can be read, unless too many others would have to wait.
+// described decides which topics are emptied now: those of all tables that can be read; none if no table can be, or if too many cannot.
 func (c *Copier) described(r *outbox.Reading) {
 	c.describing, c.kept, c.backoff = 0, nil, firstReadPause
 	for _, oid := range slices.Sorted(maps.Keys(r.Refused)) {
@@ -73,7 +75,7 @@ func (c *Copier) described(r *outbox.Reading) {
 // stuckPause is how often copies that all wait for tables take turns.
 const stuckPause = time.Minute
 
-// giveWay puts a copy that has nothing to do but to wait behind the others, unless all of them had nothing else to do a moment ago.
+// giveWay moves a copy that can only wait to the end of the list, unless less than stuckPause ago all others could only wait, too.
 func (c *Copier) giveWay(work *Copy) {
 	work.stuck = c.Now()
 	if !slices.ContainsFunc(c.state.Copies, func(other Copy) bool { return !other.Paused && c.Now().Sub(other.stuck) >= stuckPause }) {

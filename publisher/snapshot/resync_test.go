@@ -125,3 +125,18 @@ func TestResyncOfTablesThatCannotBeRead(t *testing.T) {
 		t.Errorf("left: %+v", c.state)
 	}
 }
+
+// Changes of a table that an operator has excluded from the pending resync are missed again: the table gets a resync of its own.
+func TestMissedTableThatWasExcluded(t *testing.T) {
+	c := testCopier(Config{Mode: Initial, Open: func() TableReader { return nil }})
+	c.state.Copies = []Copy{{ID: outbox.MissedPrefix + "1", Resync: true, Tables: []string{"public.a", "public.b"}, Except: []string{"public.b"}}}
+	for _, missed := range []struct {
+		table  string
+		copies int
+	}{{"public.c", 1}, {"public.b", 2}} {
+		c.requestMissed(Copy{ID: outbox.MissedPrefix + missed.table, Resync: true, Tables: []string{missed.table}})
+		if len(c.state.Copies) != missed.copies || !c.state.Copies[missed.copies-1].wants(&outbox.ListedTable{Schema: "public", Name: missed.table[len("public."):]}) {
+			t.Errorf("%s is missed: %+v", missed.table, c.state.Copies)
+		}
+	}
+}
