@@ -192,7 +192,7 @@ func (v *viewer) serve(ctx context.Context, after position) {
 		v.sendTrouble(err.Error())
 		return
 	}
-	if v.sendFrame() != nil {
+	if v.sendTrouble("") != nil || v.sendFrame() != nil { // the page may still show the trouble of its last connection
 		return
 	}
 	tick, alive := time.NewTicker(frameEvery), time.NewTicker(aliveEvery)
@@ -213,9 +213,6 @@ func (v *viewer) serve(ctx context.Context, after position) {
 		}
 		if v.sendFrame() != nil {
 			return
-		}
-		if len(v.waiting) > 0 {
-			news = nil // wait for the tick only
 		}
 		select { // at most one frame per tick
 		case <-ctx.Done():

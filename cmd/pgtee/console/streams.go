@@ -90,10 +90,10 @@ func untilFull(list []sampleOf, limit int64) time.Duration {
 	}
 	first, last := list[max(0, len(list)-trend)], list[len(list)-1]
 	grown, passed := last.retained-first.retained, last.at.Sub(first.at)
-	if grown <= 0 || last.retained < limit/20 { // variation within each checkpoint cycle is not a trend
+	if grown <= 0 || last.retained < limit/20 { // below 5 % of the limit, WAL comes and goes with each checkpoint
 		return 0
 	}
-	return time.Duration(float64(limit-last.retained) / float64(grown) * float64(passed))
+	return max(time.Second, time.Duration(float64(limit-last.retained)/float64(grown)*float64(passed)))
 }
 
 // untilCopied predicts when the running snapshot ends, from the rows that were copied in the last minute.

@@ -113,6 +113,7 @@ func (t *tail) run(ctx context.Context, ready chan struct{}) {
 	for ctx.Err() == nil {
 		err := t.begin(ctx)
 		if err == nil {
+			t.notify("")
 			if !told {
 				told = true
 				close(ready)
