@@ -22,8 +22,8 @@ type Need uint8
 const (
 	Never   Need = iota // provably writes no published row: reads, session and transaction control
 	Always              // writes, and DDL that may run in a transaction block
-	InBlock             // CALL, DO, EXECUTE of an unknown name: only inside an explicit transaction block
-	IfNoted             // may write (SELECT with a function outside pg_catalog, FETCH, anything unknown): only if the transaction already has a note
+	InBlock             // CALL, DO, EXECUTE of an unknown name: in front if in a block or the transaction has a note; else behind if it wrote
+	IfNoted             // may write (function not in harmless, FETCH, anything unknown): in front once the transaction has a note, else behind if it wrote
 	After               // cannot run in a transaction block: a note of its own follows once it has succeeded
 )
 

@@ -46,8 +46,8 @@ func encodingOf(name string) encoding {
 // unsafe reports whether the second or a later byte of a character may look like ASCII.
 func (e encoding) unsafe() bool { return e >= sjis }
 
-// lexable returns text, or a copy of it in which no later byte of a character looks like ASCII. PostgreSQL lexes the text in the same way, since it
-// converts the text first. Offsets do not change.
+// lexable returns text, or a copy of it in which every later byte of a character has its high bit set, so that none looks like ASCII. PostgreSQL's lexer
+// sees no such bytes either, because the text is converted first. Offsets do not change.
 func (e encoding) lexable(text []byte) []byte {
 	if !e.unsafe() {
 		return text

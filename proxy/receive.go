@@ -37,7 +37,7 @@ func (b *buffer) lend() []byte {
 	return b.data
 }
 
-// receive reads after the part of a message that is kept; in the middle of a long message it does not wait without memory.
+// receive reads behind the kept part of a message. Only between two messages can it wait without memory.
 func (b *buffer) receive(from io.Reader) (int, error) {
 	idle := b.relax()
 	switch {
@@ -51,8 +51,8 @@ func (b *buffer) receive(from io.Reader) (int, error) {
 	return from.Read(b.data[b.end:])
 }
 
-// relax returns the memory between two messages, if the buffer can wait without it, and reports whether the buffer is between two messages.
-// Everything received must have been flushed.
+// relax reports whether the buffer is between two messages. If it is, and can wait without memory, relax gives its memory back to the pools. Everything
+// received must have been flushed.
 func (b *buffer) relax() (idle bool) {
 	idle = b.next == b.end && b.rest == 0
 	if idle && (b.waiting != nil || b.first != nil) {

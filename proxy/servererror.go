@@ -41,7 +41,7 @@ func isFatal(body []byte) bool {
 // position says where an error position points in the client's text, taking the inserted statements into account.
 type position struct {
 	value int  // in the client's text; 0 if there is none
-	ours  bool // value is as given, and points into a statement of the proxy if the error is about the text of the Query
+	ours  bool // value is as given: it is in a statement of the proxy, unless it refers to another text, such as that of a PREPARE
 }
 
 // place is the position of a statement in the text that the server received, in characters, starting at 1.
@@ -62,7 +62,7 @@ func (p place) arguments(sql []byte) place {
 	return p
 }
 
-// borrowed is a statement that runs one prepared elsewhere: an error may point into that one, or to its own arguments.
+// borrowed is a statement that executes a prepared one: an error may point into the prepared one (source), or into its own arguments (own).
 type borrowed struct {
 	result      int // number of the Query's results before its own
 	own, source place
@@ -79,7 +79,7 @@ func borrow(own, source place) []borrowed {
 // syntaxError is raised before anything runs, so it points into the text of the Query.
 const syntaxError = "42601"
 
-// positionOf returns where an error of the statement with this number points. If two places are possible, it assumes the statement's own arguments.
+// positionOf returns where an error of the statement with this number points. A position that fits both texts is taken to be in its own arguments.
 func (e *entry) positionOf(body []byte, result, done int) position {
 	given, err := strconv.Atoi(string(errorField(body, 'P')))
 	if err != nil || given <= 0 {
@@ -94,8 +94,8 @@ func (e *entry) positionOf(body []byte, result, done int) position {
 	return positionIn(given, e.splices, done)
 }
 
-// positionIn adjusts the position of an error for the notes that were inserted before it. The first done splices have already run, so the error
-// cannot point into one of them; but EXECUTE reports positions in the text of its PREPARE, which are not adjusted.
+// positionIn adjusts the position of an error for the notes that were inserted before it. The first done splices have already run, so a
+// position in one of them is really one in the text of a PREPARE, reported by its EXECUTE: it is not adjusted.
 func positionIn(given int, splices []splice, done int) (p position) {
 	value := given
 	for i, s := range splices {
@@ -151,7 +151,7 @@ func appendOurError(dst, body []byte) []byte {
 	})
 }
 
-// appendWithoutContext appends an ErrorResponse that a note raised instead of the client's statement: its context would name pgtee's function.
+// appendWithoutContext appends an error that a note met in place of the client's statement, without its context, which names pgtee's function.
 func appendWithoutContext(dst, body []byte) []byte {
 	return appendError(dst, 'E', body, func(dst []byte, field byte, value []byte) []byte {
 		if field == 'W' {

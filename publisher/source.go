@@ -19,7 +19,7 @@ type Source interface {
 	// Next waits for transactions or parts of giants and returns the head of the queue, at least one and no more than about maxBytes, without
 	// removing it. When ctx ends, Next returns the error of ctx and the source remains usable; after any other error it does not.
 	Next(ctx context.Context, maxBytes int) ([]*outbox.Transaction, error)
-	// Drop removes what Next returned last from the queue. A marker that was replaced in the meantime stays.
+	// Drop removes from the queue what Next returned last, except a marker that another one has replaced since.
 	Drop(head []*outbox.Transaction)
 	// Ack lets PostgreSQL discard the WAL up to upTo.
 	Ack(upTo outbox.LSN)
@@ -36,7 +36,7 @@ type Source interface {
 // Log is Kafka as seen by the publisher's loop. After an error it must be fenced again: the log is the source of truth, not memory.
 type Log interface {
 	// Fence takes the transactional id, which aborts any open transaction of a predecessor, and returns the recorded position, nil if there is none.
-	// A predecessor may have published the slot's database, which source describes, under another name.
+	// It also finds the position of a predecessor that knew the database, which source identifies, by an earlier name.
 	Fence(ctx context.Context, source outbox.System) (*Position, error)
 	// Send adds the records of the batch to the transaction that the next Publish commits. It may return before Kafka has the records: it takes over
 	// the memory of the batch, which may be filled again immediately. An error may concern records that were sent earlier.
@@ -71,5 +71,5 @@ func (e *SmallTopic) Error() string {
 }
 func (e *SmallTopic) Unwrap() error { return e.Err }
 
-// ErrOwnTopic is the Why of an UnusableTopic: the table keeps the topic of its own that it had before.
+// ErrOwnTopic is the Why of an UnusableTopic if the table already has a topic of its own in Kafka: it keeps that one.
 var ErrOwnTopic = errors.New("the table has had a topic of its own before")

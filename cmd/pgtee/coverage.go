@@ -65,7 +65,7 @@ func (c *coverage) look(ctx context.Context) error {
 	return nil
 }
 
-// logDone logs what was done late and, once a minute, what could not be done.
+// logDone logs what was corrected after the transaction of the DDL and, once a minute, what locks prevent from being corrected.
 func (c *coverage) logDone(done []outbox.Capture, holders []string) {
 	mayLog := time.Since(c.stuck) >= stuckInterval
 	for _, d := range done {
@@ -80,7 +80,7 @@ func (c *coverage) logDone(done []outbox.Capture, holders []string) {
 				continue
 			}
 			c.stuck = time.Now()
-			text := "UPDATE and DELETE of a table are not captured before it can be listed in a publication: end the transactions that lock it"
+			text := "UPDATE and DELETE of a table are not captured until it can be listed in a publication: end the transactions that lock it"
 			if d.State == outbox.CaptureFailing {
 				text = "UPDATE and DELETE of a table that has lost its identity fail until it can be taken out of a publication: end the transactions that lock it"
 			}

@@ -76,7 +76,7 @@ func (f eventFlags) outboxes() ([]debezium.OutboxTable, error) {
 	return tables, nil
 }
 
-// unmatched returns the outbox tables that are not among these tables, or not published: their rows produce no events.
+// unmatched returns the elements of --event-table that match no published table among these: they produce no events.
 func (f eventFlags) unmatched(form *shape.Shape, tables []string) []string {
 	return slices.DeleteFunc(slices.Clone(f.EventTable), func(glob string) bool {
 		return slices.ContainsFunc(tables, func(name string) bool {

@@ -64,7 +64,7 @@ func publisherMetrics(p databasePublisher) []metric {
 			return ifKnown(age.Seconds(), holds)
 		}),
 		gauge("pgtee_retained_wal_bytes", "WAL that the slot retains, in bytes.", func() float64 { return float64(p.lag.slot().Retained) }),
-		gauge("pgtee_retained_wal_warn_bytes", "Value of pgtee_retained_wal_bytes from which on the log warns: half of that at which the slot is lost, or --max-retained-wal SIZE:warn. NaN without a limit.", func() float64 {
+		gauge("pgtee_retained_wal_warn_bytes", "Retained WAL, in bytes, at which the log begins to warn: half of that at which the slot is lost, or --max-retained-wal SIZE:warn if that is less. NaN without a limit.", func() float64 {
 			warn := p.retained.warnAt(p.lag.slot())
 			return ifKnown(float64(warn), warn > 0)
 		}),

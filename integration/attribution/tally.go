@@ -10,10 +10,10 @@ import (
 type cell struct {
 	form  string
 	place place
-	late  bool // rows that its transaction writes for it later
+	late  bool // only the rows that were written for it later in the transaction, by deferred triggers or at COMMIT
 }
 
-// figures are the numbers of rows of a cell, by finding.
+// figures counts the rows of a cell by finding.
 type figures struct {
 	rows     [findings]int
 	forbade  int      // rows without a statement where there must be one
@@ -148,6 +148,6 @@ func (t *tally) verdict() error {
 	if sum.rows[wrong]+sum.forbade+t.absent+t.extra+t.alarms+len(t.broken) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d rows name another statement, %d none although their form has to, %d are missing, %d too many, %d not verified; %d units did not end as their scripts say",
+	return fmt.Errorf("%d rows name another statement, %d name none where they must, %d are missing, %d too many, %d not verified; %d units did not end as their scripts say",
 		sum.rows[wrong], sum.forbade, t.absent, t.extra, t.alarms, len(t.broken))
 }

@@ -41,7 +41,7 @@ func (b *bench) measureWork(work string) error {
 	for _, c := range cells {
 		ways := b.ways
 		if work != "tpcb" {
-			ways = readers(ways)
+			ways = forReads(ways)
 		}
 		samples, err := b.measureCell(c, ways)
 		if err != nil {
@@ -52,10 +52,10 @@ func (b *bench) measureWork(work string) error {
 	return nil
 }
 
-// readers returns the variants without those that differ from another one only in writes.
-func readers(ways []way) (kept []way) {
+// forReads returns the variants that differ in reads.
+func forReads(ways []way) (kept []way) {
 	for _, w := range ways {
-		if !w.writes {
+		if !w.writesOnly {
 			kept = append(kept, w)
 		}
 	}

@@ -18,10 +18,10 @@ import (
 
 // way is one way from a client to the server.
 type way struct {
-	variant string
-	address string
-	hop     *harness.Process // nil: no hop
-	writes  bool             // it differs from another variant only in writes
+	variant    string
+	address    string
+	hop        *harness.Process // nil: no hop
+	writesOnly bool             // with reads it does the same as another variant
 }
 
 func (b *bench) startWays() error {
@@ -54,7 +54,7 @@ func (b *bench) wants(variant string) bool {
 	return b.variants == "" || slices.Contains(strings.Split(b.variants, ","), variant)
 }
 
-func (b *bench) startProxy(variant string, writes bool, flags ...string) error {
+func (b *bench) startProxy(variant string, writesOnly bool, flags ...string) error {
 	if !b.wants(variant) {
 		return nil
 	}
@@ -66,7 +66,7 @@ func (b *bench) startProxy(variant string, writes bool, flags ...string) error {
 	if err != nil {
 		return err
 	}
-	b.ways = append(b.ways, way{variant, address, p, writes})
+	b.ways = append(b.ways, way{variant, address, p, writesOnly})
 	return nil
 }
 

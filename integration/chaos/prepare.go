@@ -18,7 +18,7 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// settings retain the whole WAL of a run, which is the truth. They also ensure that sessions whose network connection was lost do not hold their
+// settings retain the whole WAL of a run, to compare Kafka with it. They also ensure that sessions whose network connection was lost do not hold their
 // locks for long, nor occupy the last connection slot.
 var settings = map[string]string{
 	"wal_keep_size":                       "12GB",
@@ -64,7 +64,7 @@ func (c *chaos) begin() (binary string, err error) {
 	return binary, c.startNetwork()
 }
 
-// build creates the folder, the logs and the program, with the bug that the run must find.
+// build creates the folder and the log, and builds the program; with -planted, with a bug that the run must find.
 func (c *chaos) build() (binary string, err error) {
 	c.faults, c.giveUp, c.giant = map[string]int{}, func() {}, make(chan struct{})
 	if c.dir, err = c.world.Sub("chaos"); err != nil {

@@ -12,7 +12,7 @@ type NameAdjustment byte
 
 const (
 	Underscore NameAdjustment = iota // "avro": a character that is not allowed becomes _
-	Unicode                          // "avro_unicode": it becomes _uXXXX, and so does _ itself, so that different names never collide
+	Unicode                          // "avro_unicode": it becomes _u and its hexadecimal code, and so does _ itself, so that names hardly ever collide
 )
 
 // ParseNameAdjustment reads a mode by Debezium's name.
@@ -36,8 +36,8 @@ func (a NameAdjustment) fullName(name string) string {
 	return strings.Join(parts, ".")
 }
 
-// fieldName adjusts the name of a field. Debezium adjusts only the names of columns: with Unicode, names in other structs that Avro allows ("ts_ms")
-// keep their underscores.
+// fieldName adjusts the name of a field. In structs other than rows and keys, names that Avro allows are kept, even with Unicode ("ts_ms"), as Debezium
+// does.
 func (a NameAdjustment) fieldName(name, record string) string {
 	column := strings.HasSuffix(record, ".Value") || strings.HasSuffix(record, ".Key")
 	if !column && Underscore.name(name) == name {

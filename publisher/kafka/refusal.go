@@ -66,7 +66,7 @@ var reactions = map[*kerr.Error]reaction{
 	kerr.TopicAuthorizationFailed:           {halt.Retry, grantTopic},
 	kerr.ClusterAuthorizationFailed:         {halt.Retry, "grant CREATE on the cluster or on topics of the prefix, or create the topic yourself; with --delivery at-least-once before Kafka 3.0 also IDEMPOTENT_WRITE"},
 	kerr.TransactionalIDAuthorizationFailed: {halt.Retry, grantID},
-	kerr.GroupAuthorizationFailed:           {halt.Retry, grantTopic},
+	kerr.GroupAuthorizationFailed:           {halt.Retry, "grant READ on the consumer group"},
 
 	// The brokers lack something that can come back, or that an operator can change.
 	kerr.NotEnoughReplicas:            {halt.Retry, replicas},

@@ -32,7 +32,7 @@ type publication struct {
 	seen    map[string]seen // with Config.Changes: the rows in the topic, by key
 	number  uint64          // number of the run
 
-	begun  time.Time // when the transaction began: at the first row, which arrives once PostgreSQL has computed all; zero: there is none
+	begun  time.Time // when the Kafka transaction began, with its first record (PostgreSQL has computed all rows by then); zero: not yet
 	mu     sync.Mutex
 	failed error // error of the first record that Kafka refused
 }
@@ -104,7 +104,7 @@ func (p *publication) ensureTopics(ctx context.Context, admin *kadm.Client) erro
 	}
 	if limit != "" {
 		p.cfg.Log.Warn("the topic deletes rows that do not change, and --changes does not publish them again", zap.String("finding", "query-topic-retention"),
-			zap.String("topic", p.cfg.Topic), zap.String("setting", limit), zap.String("repair", compact(p.cfg.Topic)))
+			zap.String("topic", p.cfg.Topic), zap.String("setting", limit), zap.String("repair", compactCommand(p.cfg.Topic)))
 	}
 	return p.ensureState(ctx, admin)
 }

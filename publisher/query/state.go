@@ -42,7 +42,7 @@ func ensureTopic(ctx context.Context, admin *kadm.Client, name string, partition
 	return details[name], nil
 }
 
-// ensureState creates the state topic unless it exists, and halts if another one would lose rows.
+// ensureState creates the state topic unless it exists, and halts if the existing one has several partitions or lets records expire.
 func (p *publication) ensureState(ctx context.Context, admin *kadm.Client) error {
 	name := p.cfg.stateTopic()
 	topic, err := ensureTopic(ctx, admin, name, 1, compacted())
@@ -54,7 +54,7 @@ func (p *publication) ensureState(ctx context.Context, admin *kadm.Client) error
 	}
 	limit, err := p.retention(ctx, admin, name)
 	if err == nil && limit != "" {
-		return Halt{fmt.Sprintf("topic %s is not compacted (%s), so its records expire", name, limit), compact(name) + ", or name another one with --state-topic"}
+		return Halt{fmt.Sprintf("topic %s is not compacted (%s), so its records expire", name, limit), compactCommand(name) + ", or name another one with --state-topic"}
 	}
 	return err
 }
@@ -92,12 +92,12 @@ func (p *publication) retention(ctx context.Context, admin *kadm.Client, topic s
 	return limit, nil
 }
 
-// compact is the command that makes a topic compacted.
-func compact(topic string) string {
+// compactCommand returns the command that makes a topic compacted.
+func compactCommand(topic string) string {
 	return fmt.Sprintf("kafka-configs.sh --alter --topic %s --add-config cleanup.policy=compact", topic)
 }
 
-// readState reads the state topic up to its end. Every record there is decided, because former publishers are fenced.
+// readState reads the state topic up to its end. No transaction there is still open, because former publishers are fenced.
 func (p *publication) readState(ctx context.Context, admin *kadm.Client) error {
 	topic := p.cfg.stateTopic()
 	starts, err := admin.ListStartOffsets(ctx, topic)

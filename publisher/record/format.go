@@ -14,7 +14,7 @@ type Record struct {
 	Value   []byte
 	Headers []Header
 
-	Everywhere bool // goes to every partition of the topic, where its event id ends in the partition's number, except in partition 0
+	Everywhere bool // goes to every partition of the topic; in partition N > 0 its event id ends in .N
 }
 
 // Header is a header of a Kafka record.
@@ -37,7 +37,7 @@ type Format interface {
 	// create), or none (for a table that is filtered out).
 	Append(ctx context.Context, b *Batch, tx *outbox.Transaction, i int) error
 
-	// Identity returns which columns of old rows of a table are in the WAL, as of a place in the WAL. Its errors are like those of Append.
+	// Identity returns which columns of a table's old rows the WAL contains at a place in it. Its errors are like those of Append.
 	Identity(ctx context.Context, relation *pgoutput.Relation, at Place) (Identity, error)
 }
 

@@ -14,8 +14,8 @@ import (
 
 // A table is published to the topic that the template makes of its name. If that topic is unavailable (another table uses it, it has another purpose,
 // Kafka considers its name equal to another one, or the name is too long), the table gets a topic of its own, with a hash of the table's name at the
-// end: the stream continues, and two tables never share a key. Once created, such a topic is kept: its existence shows that it is in use. No other
-// table may therefore have such a name: whoever can create a table could otherwise divert the rows of another one.
+// end: the stream continues, and two tables never share a key. Once created, such a topic is kept: its existence shows that it is in use.
+// Therefore the template may not lead another table to a topic with such a name: whoever can create tables could otherwise divert a table's rows.
 
 // errReserved means that pgtee, Kafka or the application's events use the topic.
 var errReserved = errors.New("it has another use")
@@ -29,12 +29,13 @@ var errTopicName = errors.New("Kafka accepts names of 1 to 249 characters, excep
 // maxGiven bounds the topics that a table is assigned in turn, each because the previous one is taken.
 const maxGiven = 16
 
-// TopicOf returns the topic of a table, and remembers its settings. Shares says whether other tables may use the same topic.
+// TopicOf returns the topic of a table, and remembers its settings.
 func (s *Shape) TopicOf(r *pgoutput.Relation) string {
 	merged := s.merge(r)
 	return s.topic(r, &merged)
 }
 
+// Shares reports whether other tables may use the topic of this table.
 func (s *Shape) Shares(r *pgoutput.Relation) bool { return s.merge(r).Shared }
 
 // topic returns the topic of a table and remembers its settings.
@@ -87,7 +88,7 @@ func (s *Shape) Rename(r *pgoutput.Relation, why error) error {
 	return nil
 }
 
-// Version increases whenever a table for which a topic may have been requested gets another one.
+// Version increases whenever a table gets another topic than TopicOf may have returned before.
 func (s *Shape) Version() int { return s.version }
 
 // ownSuffix is how the topics end that OwnTopic returns. The hash is long enough that no other table's name can be found with the same one.

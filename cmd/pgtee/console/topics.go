@@ -21,7 +21,7 @@ const (
 	maxReadTime    = 8 * time.Second
 	maxReadBytes   = 64 << 20 // of keys and values
 	maxReadRecords = 200_000
-	windowShare    = 4 // a window of a search may use one of this many parts of what is left
+	windowShare    = 4 // one window of a search may use 1/windowShare of the limits
 )
 
 const (
@@ -234,7 +234,7 @@ type search struct {
 	stop           func(*kgo.Record) bool // reports whether the records before this one in its partition can be skipped; nil: never
 }
 
-// minWindow is the minimum number of offsets that are read of a partition, unless their records are too large together.
+// minWindow is the smallest first window of a search, in offsets of each partition; large records may shrink it further.
 const minWindow = 16
 
 // find finds the newest records before a position for which keep is true, newest first. It reads windows backwards, each twice as wide as the previous
@@ -251,7 +251,7 @@ func (r *reading) find(ctx context.Context, s search) (found []*kgo.Record, more
 		if err != nil {
 			return nil, nil, err
 		}
-		if !whole { // what is missing is the newest
+		if !whole { // the newest records of the window are missing: read a smaller one
 			window /= 8
 			continue
 		}

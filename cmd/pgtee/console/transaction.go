@@ -19,7 +19,7 @@ import (
 // Limits of a transaction's page.
 const (
 	shownRows   = 200
-	settles     = 2 * time.Second // all rows are in their topics this soon after the audit record, by the brokers' clocks
+	settles     = 2 * time.Second // rows reach their topics at most this long after the audit record, by the brokers' clocks
 	searchSteps = 40
 )
 
@@ -84,8 +84,8 @@ func atoi(text string) int {
 	return n
 }
 
-// findTransaction returns the audit record of a transaction. It looks first at the place at, where the record was last seen, and otherwise searches for
-// the id, because the transactions in a partition are in commit order.
+// findTransaction returns the audit record of a transaction. It looks first at the place at, where the record was last seen. If it is not there, it
+// searches for the id.
 func (c *Console) findTransaction(ctx context.Context, s *Stream, id, at string) (*kgo.Record, error) {
 	topic, reading := c.tails[s.Prefix].topic, c.topics.begin()
 	p, o, _ := strings.Cut(at, ".")
@@ -106,7 +106,7 @@ func (c *Console) findTransaction(ctx context.Context, s *Stream, id, at string)
 	return reading.searchTransaction(ctx, topic, id)
 }
 
-// searchTransaction does a binary search for the id in each partition.
+// searchTransaction does a binary search for the id in each partition: its transactions are in commit order.
 func (r *reading) searchTransaction(ctx context.Context, topic, id string) (*kgo.Record, error) {
 	wanted, ok := commitOf(id)
 	if !ok {
@@ -117,7 +117,7 @@ func (r *reading) searchTransaction(ctx context.Context, topic, id string) (*kgo
 		return nil, err
 	}
 	for partition := range ends {
-		low, high := starts[partition], ends[partition] // the record is not before low, and before high
+		low, high := starts[partition], ends[partition] // if the record is in this partition, it is in [low, high)
 		for range searchSteps {
 			if low >= high {
 				break
@@ -168,7 +168,8 @@ func commitOf(id string) (c commit, ok bool) {
 	return c, err == nil && err2 == nil
 }
 
-// readRows finds rows in the topics of the tables, from a table and a position in its topic on, and assigns them to their statements.
+// readRows searches the topics of the tables, beginning with the given table and, in its topic, before the given position. It assigns the rows that it
+// finds to their statements.
 func (p *transactionPage) readRows(ctx context.Context, s *Stream, table string, before position) error {
 	reading := p.c.topics.begin()
 	searching, left := table == "", shownRows
@@ -206,8 +207,8 @@ func (p *transactionPage) readRows(ctx context.Context, s *Stream, table string,
 	return nil
 }
 
-// changes returns the last rows of the transaction in one topic, in order, and the position to continue from; nil: there are no more. before is such a
-// position; nil: the search begins.
+// changes returns the last rows of the transaction in one topic before a position (nil: all rows), in order, and the position to continue from (nil:
+// there are no more).
 func (p *transactionPage) changes(ctx context.Context, from *reading, topic string, before position, want int) (list []*change, more position, err error) {
 	starts, ends, err := from.bounds(ctx, topic)
 	if err != nil {

@@ -29,7 +29,7 @@ var functions = template.FuncMap{
 	"operator": func(op string) string { return operations[op] },
 }
 
-// SizeText formats a size as PostgreSQL does.
+// SizeText formats a size in PostgreSQL's units.
 func SizeText(bytes int64) string {
 	size, unit := float64(bytes), "B"
 	for _, next := range []string{"kB", "MB", "GB", "TB"} {
