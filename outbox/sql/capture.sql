@@ -306,7 +306,7 @@ DECLARE
     roots   oid[]; -- partitioned tables with a leaf whose identity changed here
     narrowed oid[] := CASE WHEN by_client THEN '{}' ELSE pgtee.narrowed() END;
 BEGIN
-    FOR t IN SELECT m.*, c.relkind AS kind FROM pgtee.tables(oids) AS m JOIN pg_class AS c ON c.oid = m.tbl
+    FOR t IN SELECT m.*, (SELECT c.relkind FROM pg_class AS c WHERE c.oid = m.tbl) AS kind FROM pgtee.tables(oids) AS m -- a join would read all of pg_class
         WHERE by_client OR m.tbl = ANY (oids) LOOP -- sweep() lists each table that it corrects
         BEGIN
             outcome := NULL;

@@ -8,13 +8,14 @@
 --   identity     columns that the WAL has for every old row; for leaves, those that all of them have. null: all columns, in every leaf
 --   partitioned  the rows are those of leaves, and old rows have the columns of the leaf's replica identity
 --   not_null, generated, defaults
+-- The joins by LATERAL and OFFSET 0 use the index of each catalog: the planner expects many rows of a recursive query, and would read the whole catalog.
 -- It reads only tables, no caches, so that a STABLE function sees a table as it was when the command began, even if the command drops it. It does not
 -- pass the table to pg_get_expr(), which would lock it.
 WITH RECURSIVE tree AS (
     SELECT c.oid, c.relkind, c.relreplident FROM pg_class AS c WHERE c.oid = $1::oid
     UNION ALL
     SELECT c.oid, c.relkind, c.relreplident
-    FROM tree AS t JOIN pg_inherits AS i ON i.inhparent = t.oid JOIN pg_class AS c ON c.oid = i.inhrelid
+    FROM tree AS t CROSS JOIN LATERAL (SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = t.oid OFFSET 0) AS i JOIN pg_class AS c ON c.oid = i.inhrelid
     WHERE t.relkind = 'p' AND (c.relkind = 'p' OR c.relkind = 'r' AND c.relpersistence = 'p')
 ), indexes AS (
     SELECT t.oid, t.relkind, i.indisprimary, i.indisreplident,
@@ -22,7 +23,7 @@ WITH RECURSIVE tree AS (
         (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
             JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE k.place <= i.indnkeyatts) AS columns,
         i.indimmediate AND (t.relreplident = 'd' AND i.indisprimary OR t.relreplident = 'i' AND i.indisreplident) AS identifies
-    FROM tree AS t JOIN pg_index AS i ON i.indrelid = t.oid
+    FROM tree AS t CROSS JOIN LATERAL (SELECT * FROM pg_index AS i WHERE i.indrelid = t.oid OFFSET 0) AS i
     WHERE i.indisunique AND i.indisvalid AND i.indislive AND i.indpred IS NULL AND i.indexprs IS NULL
       AND (i.indimmediate OR NOT EXISTS (SELECT FROM tree AS leaf WHERE leaf.relkind = 'r' AND leaf.relreplident IN ('f', 'i')))
       AND NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
