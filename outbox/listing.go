@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -15,6 +16,13 @@ const tablesAtOnce = 50
 
 // lockTimeout bounds how long other sessions must wait for a table while pgtee itself waits for a lock on it.
 const lockTimeout = "SET lock_timeout = '10ms'"
+
+// Setup tries again to list a table that is locked. An autovacuum, which often follows the loading of a table, has ended by then; what the publisher lists
+// later it must publish again.
+const (
+	lockedTries = 30
+	lockedPause = 100 * time.Millisecond
+)
 
 // sweep calls pgtee.sweep(), which adds tables to the publications or removes them if the event triggers could not: they were off, every publication was
 // locked, or there are no event triggers. It returns what was done, and what could not be done. Earlier changes of a table that is now CaptureListed are not
@@ -47,6 +55,12 @@ func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, r
 		return err
 	}
 	done, err := sweep(ctx, conn)
+	for try := 0; err == nil && try < lockedTries && slices.ContainsFunc(done, Capture.stuck); try++ {
+		time.Sleep(lockedPause)
+		var again []Capture
+		again, err = sweep(ctx, conn)
+		done = append(slices.DeleteFunc(done, Capture.stuck), again...)
+	}
 	for _, name := range locked {
 		done = append(done, Capture{Table: name, State: CaptureBusy})
 	}
