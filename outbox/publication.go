@@ -24,7 +24,7 @@ const (
 	IdentityPublication = "pgtee_identity"
 
 	// identityPublications and partitionedPublications say how many of these publications there are. Setup and the publisher use the first of each kind.
-	// Each of the others serves one session that lists tables in a transaction that stays open. listings() in sql/capture.sql has the same names.
+	// Each of the others serves one session that lists tables in a transaction that stays open.
 	identityPublications    = 16
 	partitionedPublications = 16
 
@@ -177,17 +177,23 @@ func (s *serverState) publication(name string) (publication, bool) {
 
 // publicationNames returns the publications that must exist.
 func publicationNames() []string {
-	names := []string{RowsPublication}
-	for _, family := range []struct {
-		name string
-		many int
-	}{{IdentityPublication, identityPublications}, {PartitionedPublication, partitionedPublications}} {
-		names = append(names, family.name)
-		for i := 1; i < family.many; i++ {
-			names = append(names, family.name+"_"+strconv.Itoa(i))
-		}
+	return slices.Concat([]string{RowsPublication}, siblings(IdentityPublication, identityPublications), siblings(PartitionedPublication, partitionedPublications))
+}
+
+// siblings returns the names of a publication and its numbered siblings.
+func siblings(name string, many int) []string {
+	names := []string{name}
+	for i := 1; i < many; i++ {
+		names = append(names, name+"_"+strconv.Itoa(i))
 	}
 	return names
+}
+
+// withListings inserts the names of the publications that list tables, and the query for the root of a partition.
+func withListings(sql string) string {
+	return strings.NewReplacer("{{root}}", rootSQL,
+		"{{identity}}", strings.Join(siblings(IdentityPublication, identityPublications), ","),
+		"{{partitioned}}", strings.Join(siblings(PartitionedPublication, partitionedPublications), ",")).Replace(sql)
 }
 
 // createSQL returns the SQL that creates a publication. The publication of rows is FOR ALL TABLES, if the server permits that.

@@ -134,7 +134,7 @@ func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 		}
 		grants += sql
 	}
-	sql := objectsSQL + emitSQL + redactSQL + strings.ReplaceAll(captureSQL, "{{root}}", rootSQL) + withDescriptions(pastSQL) + ddlSQL + publishSQL + signalSQL + rotateSQL + privilegesSQL + grants
+	sql := objectsSQL + emitSQL + redactSQL + withListings(captureSQL) + withDescriptions(pastSQL) + ddlSQL + publishSQL + signalSQL + rotateSQL + privilegesSQL + grants
 	if server.ready != strconv.Itoa(objectsVersion) || !server.secret {
 		sql += metaSQL(server, fmt.Sprintf(ownMeta, objectsVersion))
 	}

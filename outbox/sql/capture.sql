@@ -13,8 +13,8 @@
 CREATE OR REPLACE FUNCTION pgtee.listings(kind "char") RETURNS oid[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $listings$
 DECLARE
-    partitioned constant name[] := '{pgtee_partitioned,pgtee_partitioned_1,pgtee_partitioned_2,pgtee_partitioned_3,pgtee_partitioned_4,pgtee_partitioned_5,pgtee_partitioned_6,pgtee_partitioned_7,pgtee_partitioned_8,pgtee_partitioned_9,pgtee_partitioned_10,pgtee_partitioned_11,pgtee_partitioned_12,pgtee_partitioned_13,pgtee_partitioned_14,pgtee_partitioned_15}';
-    identity    constant name[] := '{pgtee_identity,pgtee_identity_1,pgtee_identity_2,pgtee_identity_3,pgtee_identity_4,pgtee_identity_5,pgtee_identity_6,pgtee_identity_7,pgtee_identity_8,pgtee_identity_9,pgtee_identity_10,pgtee_identity_11,pgtee_identity_12,pgtee_identity_13,pgtee_identity_14,pgtee_identity_15}';
+    partitioned constant name[] := '{{{partitioned}}}';
+    identity    constant name[] := '{{{identity}}}';
 BEGIN
     RETURN ARRAY(
         SELECT p.oid FROM pg_publication AS p JOIN pg_roles AS owner ON owner.oid = p.pubowner
