@@ -83,13 +83,18 @@ var callWrites = functionCall("writes", "fast")
 func TestAttribution(t *testing.T) {
 	for _, major := range []int{15, 18} {
 		for _, outbox := range []string{"table", "message"} {
-			t.Run(fmt.Sprintf("%d %s", major, outbox), func(t *testing.T) {
-				r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), outbox)
-				r.Start(attributionSchema)
-				r.attribute(attributed)
-			})
+			attributeOn(t, major, outbox, "", attributed)
 		}
 	}
+}
+
+// attributeOn has conversations with the proxy in a database with attributionSchema and more.
+func attributeOn(t *testing.T, major int, outbox, schema string, conversations []attribution) {
+	t.Run(fmt.Sprintf("%d %s", major, outbox), func(t *testing.T) {
+		r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), outbox)
+		r.Start(attributionSchema + schema)
+		r.attribute(conversations)
+	})
 }
 
 // attribute has conversations with the proxy, and compares what the records of their rows say with what they should.

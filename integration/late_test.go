@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -31,11 +30,7 @@ var lateRows = []attribution{
 
 func TestAttributionOfLateRows(t *testing.T) {
 	for major, outbox := range map[int]string{15: "message", 18: "table"} {
-		t.Run(fmt.Sprintf("%d %s", major, outbox), func(t *testing.T) {
-			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), outbox)
-			r.Start(attributionSchema + lateSchema)
-			r.attribute(lateRows)
-		})
+		attributeOn(t, major, outbox, lateSchema, lateRows)
 	}
 }
 
@@ -64,10 +59,6 @@ var earlyRows = []attribution{
 
 func TestAttributionOfEarlyRows(t *testing.T) {
 	for major, outbox := range map[int]string{15: "table", 18: "message"} {
-		t.Run(fmt.Sprintf("%d %s", major, outbox), func(t *testing.T) {
-			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), outbox)
-			r.Start(attributionSchema + earlySchema)
-			r.attribute(earlyRows)
-		})
+		attributeOn(t, major, outbox, earlySchema, earlyRows)
 	}
 }
