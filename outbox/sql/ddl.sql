@@ -12,7 +12,8 @@ BEGIN
     END IF;
     BEGIN -- this function and those that it calls see the state before the command if they are STABLE, and the present state if they are VOLATILE
         touched := pgtee.touched();
-        was := pgtee.before(CASE WHEN tg_tag IN ('ALTER TABLE', 'ALTER TYPE') THEN touched || pgtee.heirs() ELSE touched END, '{}', tg_tag = 'ALTER TABLE');
+        was := pgtee.before(CASE WHEN tg_tag = 'ALTER TYPE' OR tg_tag = 'ALTER TABLE' AND EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = ANY (touched))
+            THEN touched || pgtee.heirs() ELSE touched END, '{}', tg_tag = 'ALTER TABLE');
         IF tg_tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]concurrently[[:>:]]' THEN
             was := jsonb_set(was, '{parts}', (was -> 'parts') || pgtee.was_detached(touched));
         END IF;

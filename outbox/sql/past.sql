@@ -193,7 +193,10 @@ $facts$;
 CREATE OR REPLACE FUNCTION pgtee.is_first_key(tbl oid, former jsonb) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $first$
 BEGIN
-    RETURN former -> 'keys' = 'null' AND pgtee.is_new(tbl) AND NOT EXISTS (
+    IF former -> 'keys' <> 'null' OR NOT pgtee.is_new(tbl) THEN -- a condition of its own: most commands are spared the planning of the query
+        RETURN false;
+    END IF;
+    RETURN NOT EXISTS (
         WITH RECURSIVE tree AS (
             SELECT c.oid, c.relkind FROM pg_class AS c WHERE c.oid = tbl
             UNION ALL
