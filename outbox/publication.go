@@ -119,7 +119,7 @@ func publicationSQL(server *serverState) string {
 		fmt.Fprintf(&sql, "ALTER PUBLICATION %s DROP TABLE ONLY %s;\n", m[0], m[1])
 	}
 	if altered && server.slot != nil && !server.renewsSlot() {
-		sql.WriteString(`SELECT pgtee.tell_missed((SELECT pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_object('topic', t.topic, 'state', 'listed'))
+		sql.WriteString(`SELECT pgtee.tell_missed((SELECT pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_object('topic', t.topic, 'oid', t.root::pg_catalog.int8, 'state', 'listed'))
 	FROM pgtee.tables(pgtee.published()) AS t));` + "\n")
 	}
 	return sql.String()

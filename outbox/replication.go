@@ -25,8 +25,8 @@ var (
 	ErrNotSetUp = errors.New("not set up: run `pgtee setup` for this database")
 	// ErrUndecodable means that the WAL has a value that the server cannot convert to UTF-8, in a database with a multi-byte encoding.
 	ErrUndecodable = errors.New("the server cannot send a value in the WAL as UTF-8, so nothing after it can be published: correct the row at the position that the error names, drop the slot with pg_drop_replication_slot(), " + cureSetup)
-	// ErrDecoding means that the server's logical decoding failed with an internal error (SQLSTATE class XX). The error may be temporary, or come again each
-	// time the server decodes this transaction.
+	// ErrDecoding means that the server's logical decoding failed with an internal error (SQLSTATE class XX), or exceeds a limit (class 54): it cannot send a row of more
+	// than 1 GB. The error may be temporary, or come again each time the server decodes this transaction.
 	ErrDecoding = errors.New("PostgreSQL fails to decode its WAL")
 	// ErrServerWarning is a WARNING on the replication connection. PostgreSQL 18 reports only in this way that it skips committed rows.
 	ErrServerWarning = errors.New("the server has sent a warning, so rows may be missing from the stream")
@@ -288,7 +288,7 @@ func startReplication(f *frames, cfg *StreamConfig, publications []string) error
 		case 'E': // ErrorResponse
 			return startError(body)
 		case 'N': // NoticeResponse
-			if err := serverWarning(body); err != nil {
+			if _, err := serverWarning(body); err != nil {
 				return err
 			}
 		case 'S': // ParameterStatus
@@ -320,16 +320,23 @@ func serverError(body []byte) error {
 	return pgconn.ErrorResponseToPgError(&response)
 }
 
-// serverWarning decodes a NoticeResponse and returns an error if it is a warning.
-func serverWarning(body []byte) error {
+// standbysRoutine is the function of the server that waits for the standbys in synchronized_standby_slots (PostgreSQL 17, slot.c).
+const standbysRoutine = "StandbySlotsHaveCaughtup"
+
+// serverWarning decodes a NoticeResponse and returns an error if it is a warning that changes may be missing. A warning that the server waits for a
+// standby, which delays changes, is returned as awaited.
+func serverWarning(body []byte) (awaited string, err error) {
 	var notice pgproto3.NoticeResponse
 	if err := notice.Decode(body); err != nil {
-		return err
+		return "", err
 	}
-	if notice.SeverityUnlocalized != "WARNING" {
-		return nil
+	switch {
+	case notice.SeverityUnlocalized != "WARNING":
+		return "", nil
+	case notice.Routine == standbysRoutine:
+		return notice.Message, nil
 	}
-	return fmt.Errorf("%w: %s (SQLSTATE %s): %s", ErrServerWarning, notice.Message, notice.Code, cureSetup)
+	return "", fmt.Errorf("%w: %s (SQLSTATE %s): %s", ErrServerWarning, notice.Message, notice.Code, cureSetup)
 }
 
 func sqlState(err error) string {

@@ -22,6 +22,7 @@ type SignalRecord struct {
 	Type       string // ExecuteSnapshot, Resync, PauseSnapshot, ResumeSnapshot or StopSnapshot
 	Snapshot   string // the snapshot to pause, resume or stop; "": all snapshots
 	Tables     []string
+	Roots      map[string]uint32 // OIDs of some of these tables, of partitioned ones the root: the tables may have other names now
 	Conditions []SignalCondition
 	User       string // session_user; "" in the signal topic
 	Refused    string // why the signal is malformed; "": it is well-formed
@@ -62,6 +63,7 @@ type signalBody struct {
 type signalData struct {
 	ID          string            `json:"id,omitempty"`
 	Collections []string          `json:"data-collections,omitempty"`
+	Roots       map[string]uint32 `json:"roots,omitempty"`
 	Conditions  []signalCondition `json:"additional-conditions,omitempty"`
 }
 
@@ -89,6 +91,9 @@ func ParseSignal(text []byte, user, id string) SignalRecord {
 		return s
 	}
 	s.ID, s.Type, s.Snapshot = cmp.Or(body.ID, id), body.Type, body.Data.ID
+	if len(body.Data.Roots) > 0 {
+		s.Roots = body.Data.Roots
+	}
 	s.Tables = append(s.Tables, body.Data.Collections...)
 	for _, c := range body.Data.Conditions {
 		s.Conditions = append(s.Conditions, SignalCondition{c.Collection, c.Filter})
@@ -101,7 +106,7 @@ func ParseSignal(text []byte, user, id string) SignalRecord {
 func (s *SignalRecord) Marshal() ([]byte, error) { return json.Marshal(s.body()) }
 
 func (s *SignalRecord) body() signalBody {
-	body := signalBody{s.ID, s.Type, signalData{ID: s.Snapshot, Collections: s.Tables}}
+	body := signalBody{s.ID, s.Type, signalData{ID: s.Snapshot, Collections: s.Tables, Roots: s.Roots}}
 	for _, c := range s.Conditions {
 		body.Data.Conditions = append(body.Data.Conditions, signalCondition{c.Table, c.Filter})
 	}

@@ -18,6 +18,8 @@ func TestSignals(t *testing.T) {
 		{"resume all", `{"type": "resume-snapshot"}`, SignalRecord{Type: ResumeSnapshot}},
 		{"stop tables", `{"id": "", "type": "stop-snapshot", "data": {"data-collections": ["public.orders"]}}`,
 			SignalRecord{Type: StopSnapshot, Tables: []string{"public.orders"}}},
+		{"missed", `{"id": "missed-1", "type": "resync", "data": {"data-collections": ["public.orders"], "roots": {"public.orders": 16385}}}`,
+			SignalRecord{ID: "missed-1", Type: Resync, Tables: []string{"public.orders"}, Roots: map[string]uint32{"public.orders": 16385}}},
 		{"no tables", `{"id": "a", "type": "execute-snapshot"}`, SignalRecord{ID: "a", Type: ExecuteSnapshot, Refused: "no data-collections"}},
 		{"no id", `{"type": "execute-snapshot", "data": {"data-collections": ["a.b"]}}`,
 			SignalRecord{Type: ExecuteSnapshot, Tables: []string{"a.b"}, Refused: "no id"}},

@@ -16,6 +16,9 @@ var ErrOtherKey = errors.New("the table now has another key")
 // ErrTableRefused means that the server does not let this role read the table, permanently or for now. Other tables may still be readable.
 var ErrTableRefused = errors.New("the table cannot be read")
 
+// ErrTableLocked is an ErrTableRefused that ends with another session's lock.
+var ErrTableLocked = errors.New("another session has locked the table, or is waiting for such a lock; the copy tries again")
+
 // ErrCondition means that the condition does not fit the columns of the table.
 var ErrCondition = errors.New("the condition does not fit the table")
 

@@ -25,8 +25,8 @@ type tableConn struct {
 // tableSettings make values look as on the replication connection, and produce the plans that copySQL relies on.
 var tableSettings = map[string]string{
 	"application_name":                "pgtee snapshot",
-	"row_security":                    "off", // fail rather than leave out rows silently
-	"lock_timeout":                    "5s",
+	"row_security":                    "off",  // fail rather than leave out rows silently
+	"lock_timeout":                    "10ms", // while it waits, others wait behind it, and CREATE INDEX CONCURRENTLY for its snapshot
 	"enable_seqscan":                  "off",
 	"enable_bitmapscan":               "off",
 	"enable_sort":                     "off",

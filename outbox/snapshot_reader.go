@@ -214,7 +214,7 @@ func tableError(s *Span, err error) error {
 		return err
 	case s.Condition != nil && (slices.Contains([]string{"42703", "42883", "42804"}, state) || state[:2] == "22"):
 		return fmt.Errorf("%w: %w", ErrCondition, err)
-	case state[:2] == "42", state[:2] == "55", state[:2] == "22", state[:2] == "0A", state[:2] == "XX":
+	case state[:2] == "42", state[:2] == "55", state[:2] == "22", state[:2] == "0A", state[:2] == "54", state[:2] == "XX":
 		return fmt.Errorf("%w: %w", ErrTableRefused, err)
 	}
 	return err
@@ -224,7 +224,7 @@ func tableError(s *Span, err error) error {
 func readError(err error) error {
 	switch sqlState(err) {
 	case "55P03": // lock_not_available
-		return fmt.Errorf("%w: another session has locked the table, or is waiting for such a lock; the copy tries again", err)
+		return fmt.Errorf("%w: %w", err, ErrTableLocked)
 	case "42501": // insufficient_privilege; with row_security=off, row policies cause it too
 	default:
 		return err

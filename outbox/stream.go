@@ -31,6 +31,8 @@ type StreamConfig struct {
 	// changes.
 	SkipApplied bool
 
+	Warn func(finding, text string) // reports what delays the stream; nil: nobody
+
 	answerTimeout time.Duration // 0: the constant
 }
 
@@ -44,6 +46,7 @@ const (
 	closeGrace     = 2 * time.Second
 	refusalGrace   = time.Second
 	stopPatience   = 5 * time.Second
+	warnInterval   = time.Minute
 )
 
 // Stream holds the slot and reads it. Two goroutines run from OpenStream to Close: one reads and fills the queue, the other sends status updates, so
@@ -65,6 +68,7 @@ type Stream struct {
 	running   sync.WaitGroup
 
 	asked, askedSince time.Time // last and first of a series of keepalives that request a reply; used by the reader
+	warned            time.Time // last call of cfg.Warn; used by the reader
 }
 
 // OpenStream checks the database, takes the slot and starts to read from the slot's position. ctx applies only to opening. Errors are those of this
@@ -258,7 +262,7 @@ func (s *Stream) receive() error {
 		case 'E': // ErrorResponse
 			err = streamError(body)
 		case 'N': // NoticeResponse
-			err = serverWarning(body)
+			err = s.notice(body)
 		case 'S', 'A': // ParameterStatus, NotificationResponse
 		case 'c', 'C': // CopyDone; CommandComplete, sent by a server that shuts down
 			err = errors.New("the server ended the stream")
@@ -272,6 +276,16 @@ func (s *Stream) receive() error {
 			return ErrClosed
 		}
 	}
+}
+
+// notice handles a NoticeResponse: see serverWarning. The server repeats that it waits for standbys for as long as it does.
+func (s *Stream) notice(body []byte) error {
+	awaited, err := serverWarning(body)
+	if awaited != "" && s.cfg.Warn != nil && time.Since(s.warned) > warnInterval {
+		s.warned = time.Now()
+		s.cfg.Warn("standby-awaited", "the server sends no changes before all standbys in synchronized_standby_slots have them: "+awaited)
+	}
+	return err
 }
 
 // copyData handles an XLogData or a keepalive ("Streaming Replication Protocol" in the PostgreSQL documentation) and returns the transaction that it
@@ -334,7 +348,7 @@ func streamError(body []byte) error {
 		return fmt.Errorf("%w: %w", ErrPublicationMissing, err)
 	case state == "22021", state == "22P05": // character_not_in_repertoire, untranslatable_character
 		return fmt.Errorf("%w: %w", ErrUndecodable, err)
-	case strings.HasPrefix(state, "XX"):
+	case strings.HasPrefix(state, "XX"), strings.HasPrefix(state, "54"):
 		return fmt.Errorf("%w: %w", ErrDecoding, err)
 	}
 	return err

@@ -169,6 +169,7 @@ func TestStreamFails(t *testing.T) {
 	}{
 		{"warning", warning, ErrServerWarning, "skipped loading publication"},
 		{"internal error", &pgproto3.ErrorResponse{Severity: "ERROR", Code: "XX000", Message: "unexpected duplicate for tablespace 0, relfilenode 59453"}, ErrDecoding, "59453"},
+		{"row of more than 1 GB", &pgproto3.ErrorResponse{Severity: "ERROR", Code: "54000", Message: "string buffer exceeds maximum allowed length"}, ErrDecoding, "maximum allowed"},
 		{"undecodable", &pgproto3.ErrorResponse{Severity: "ERROR", Code: "22P05", Message: "no equivalent"}, ErrUndecodable, "no equivalent"},
 		{"publication missing", &pgproto3.ErrorResponse{Severity: "ERROR", Code: "42704", Message: `publication "pgtee_rows" does not exist`}, ErrPublicationMissing, "pgtee_rows"},
 		{"shutdown", &pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P01", Message: "terminating connection"}, nil, "57P01"},
@@ -208,6 +209,27 @@ func TestStreamIgnoresWhatIsNoWarning(t *testing.T) {
 		_ = w.send(messages...)
 		if got := next(t, s); !slices.Equal(got, []LSN{end}) {
 			t.Errorf("got transactions to %v, want %s", got, end)
+		}
+	})
+}
+
+// The server sends a warning for as long as a standby is away, and then the changes.
+func TestStreamWaitsForStandbys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		w, s := newWalsender(t, StreamConfig{Warn: func(finding, text string) { told = append(told, finding+": "+text) }})
+		for range 100 {
+			_ = w.send(&pgproto3.NoticeResponse{SeverityUnlocalized: "WARNING", Code: "55000", Routine: "StandbySlotsHaveCaughtup",
+				Message: `replication slot "sb1" specified in parameter "synchronized_standby_slots" does not have active_pid`})
+			time.Sleep(time.Second)
+		}
+		messages, end := w.transaction("x")
+		_ = w.send(messages...)
+		if got := next(t, s); !slices.Equal(got, []LSN{end}) {
+			t.Errorf("got transactions to %v, want %s", got, end)
+		}
+		if len(told) != 2 || !strings.HasPrefix(told[0], "standby-awaited: ") || !strings.Contains(told[0], `"sb1"`) {
+			t.Errorf("told %q, want two warnings in 100 seconds", told)
 		}
 	})
 }

@@ -192,7 +192,7 @@ func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, 
 	if err := f.routeEvents(s, &records, log); err != nil {
 		return nil, err
 	}
-	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Encoding: f.SourceEncoding, Slot: s.slot, PartBytes: f.PartBytes, RowBytes: f.rowBytes(), Keys: keys, SkipApplied: f.SkipApplied}}
+	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Encoding: f.SourceEncoding, Slot: s.slot, PartBytes: f.PartBytes, RowBytes: f.rowBytes(), Keys: keys, SkipApplied: f.SkipApplied, Warn: records.Warn}}
 	open := func(ctx context.Context) (publisher.Source, error) {
 		stream, err := slot.Open(ctx)
 		if err != nil {

@@ -34,7 +34,7 @@ func Parse(data []byte, m *Message) error {
 	case KindLogical:
 		m.Logical = c.logical()
 	case KindType:
-		m.Type = Type{OID: c.uint32(), Schema: c.text(), Name: c.text()}
+		m.Type = Type{OID: c.uint32(), Schema: c.namespace(), Name: c.text()}
 	case KindOrigin:
 		m.Origin = Origin{CommitLSN: c.lsn(), Name: c.text()}
 	default:
@@ -164,11 +164,18 @@ func (c *cursor) tuple() Tuple {
 	return Tuple(start[:length:length])
 }
 
-func (c *cursor) relation() *Relation {
-	r := &Relation{OID: c.uint32(), Schema: string(c.text()), Name: string(c.text()), Identity: c.byte()}
-	if r.Schema == "" {
-		r.Schema = "pg_catalog" // the protocol sends an empty string for it
+// namespace reads the name of a schema. The protocol sends an empty string for pg_catalog.
+func (c *cursor) namespace() []byte {
+	if name := c.text(); len(name) > 0 {
+		return name
 	}
+	return pgCatalog
+}
+
+var pgCatalog = []byte("pg_catalog")
+
+func (c *cursor) relation() *Relation {
+	r := &Relation{OID: c.uint32(), Schema: string(c.namespace()), Name: string(c.text()), Identity: c.byte()}
 	const shortest = 1 + 1 + 4 + 4 // flags, empty name, type, modifier
 	n := int(c.uint16())
 	if n*shortest > len(c.rest) {

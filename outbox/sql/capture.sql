@@ -288,7 +288,8 @@ END
 $identify$;
 
 -- capture(oids, by_client) adds each of these tables to one of the publications of its kind, or removes it, as tables() requires. It returns what must be
--- reported, as a JSON array of {"table", "root", "topic", "state", "reason"}, or null; topic is the root's schema.table without quotes. The states:
+-- reported, as a JSON array of {"table", "root", "topic", "oid", "state", "reason"}, or null; topic is the root's schema.table without quotes, oid its OID.
+-- The states:
 --   listed      it became a member: earlier changes are not in the stream (a table that cannot have had any is not reported)
 --   widened     it lost its identity, and has REPLICA IDENTITY FULL now: no change is missing
 --   restored    it has a key and the default identity again
@@ -352,7 +353,7 @@ BEGIN
             roots := roots || t.root;
         END IF;
         IF outcome IS NOT NULL THEN
-            states := coalesce(states, '[]') || jsonb_build_object('table', t.name, 'root', t.root_name, 'topic', t.topic, 'state', outcome, 'reason', coalesce(t.reason, ''));
+            states := coalesce(states, '[]') || jsonb_build_object('table', t.name, 'root', t.root_name, 'topic', t.topic, 'oid', t.root::int8, 'state', outcome, 'reason', coalesce(t.reason, ''));
         END IF;
     END LOOP;
     IF roots IS NOT NULL THEN
@@ -488,15 +489,20 @@ END
 $new$;
 
 -- tell_missed(states) asks the publisher to correct the topics of tables whose changes are captured only from now on. The signal is in the WAL
--- exactly where capture begins.
+-- exactly where capture begins. It has the tables' OIDs as well, because a table may be renamed before the publisher reads the signal.
 CREATE OR REPLACE FUNCTION pgtee.tell_missed(states jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $missed$
 DECLARE
-    roots jsonb := (SELECT jsonb_agg(DISTINCT s ->> 'topic') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' IN ('listed', 'logged'));
+    roots jsonb := (SELECT jsonb_object_agg(s ->> 'topic', s -> 'oid') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' IN ('listed', 'logged'));
+    names jsonb := (SELECT jsonb_agg(r) FROM jsonb_object_keys(roots) AS r);
 BEGIN
-    IF roots IS NOT NULL THEN
+    IF octet_length(roots::text) > 100000 THEN -- the publisher does not read signals of more than a megabyte
+        roots := '{}';
+        names := '["*.*"]';
+    END IF;
+    IF names IS NOT NULL THEN
         PERFORM pgtee.emit('s', jsonb_build_object('id', 'missed-' || pg_current_xact_id()::text || '-' || left(replace(gen_random_uuid()::text, '-', ''), 6),
-            'type', 'resync', 'data', jsonb_build_object('data-collections', roots))::text, NULL);
+            'type', 'resync', 'data', jsonb_build_object('data-collections', names, 'roots', roots))::text, NULL);
     END IF;
 END
 $missed$;

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -144,8 +145,9 @@ func (c *Copier) publishes(work *Copy, t *outbox.ListedTable) bool {
 // unmatched returns the patterns of a copy that match no published table.
 func (c *Copier) unmatched(work *Copy, listed []outbox.ListedTable) (globs []string) {
 	for _, glob := range work.Tables {
+		root, known := work.Roots[glob]
 		if !slices.ContainsFunc(listed, func(t outbox.ListedTable) bool {
-			return c.publishes(work, &t) && shape.Matches(glob, t.Schema+"."+t.Name)
+			return c.publishes(work, &t) && (shape.Matches(glob, t.Schema+"."+t.Name) || known && t.Root == root)
 		}) {
 			globs = append(globs, glob)
 		}
@@ -158,10 +160,10 @@ func noTable(globs []string) string {
 	return "no published table matches " + strings.Join(globs, ", ") + ": want schema.table; pgtee check lists tables that are not published, and only the copy at the first start includes tables of --event-table"
 }
 
-// wants reports whether a copy includes a table. A table that has begun stays included if it is renamed.
+// wants reports whether a copy includes a table. A table that has begun, or whose OID is known, stays included if it is renamed.
 func (r *Copy) wants(t *outbox.ListedTable) bool {
 	tables := r.Tables
-	if r.of(t.OID) != nil {
+	if r.of(t.OID) != nil || slices.Contains(slices.Collect(maps.Values(r.Roots)), t.Root) {
 		tables = nil
 	}
 	return shape.Included(r.nameOf(t), tables, r.Except)

@@ -13,7 +13,7 @@ import (
 
 // joinResync adds tables to a resync that has not started yet, instead of requesting another one, so that only their names take room in the progress
 // record. If even these take too much, the resync includes every table.
-func (c *Copier) joinResync(tables []string) bool {
+func (c *Copier) joinResync(tables []string, roots map[string]uint32) bool {
 	for i := range c.state.Copies {
 		copy := &c.state.Copies[i]
 		excluded := slices.ContainsFunc(tables, func(name string) bool { return shape.MatchesAny(copy.Except, name) }) // by an operator, since
@@ -21,10 +21,15 @@ func (c *Copier) joinResync(tables []string) bool {
 			names := append(slices.Clone(copy.Tables), tables...)
 			slices.Sort(names)
 			names = slices.Compact(names)
-			if len(copy.Tables) == 0 || len(strings.Join(names, ",")) > MaxPendingBytes/2 {
-				names = nil
+			joined := maps.Clone(copy.Roots)
+			if joined == nil {
+				joined = map[string]uint32{}
 			}
-			copy.Tables, copy.Until = names, 0
+			maps.Copy(joined, roots)
+			if len(copy.Tables) == 0 || len(strings.Join(names, ",")) > MaxPendingBytes/4 {
+				names, joined = nil, nil
+			}
+			copy.Tables, copy.Roots, copy.Until = names, joined, 0
 			c.dirty = true
 			if c.Current() == copy {
 				c.abandon()

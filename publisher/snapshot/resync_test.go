@@ -126,6 +126,33 @@ func TestResyncOfTablesThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// A table that is renamed before its resync begins is resynced under its new name.
+func TestMissedTableThatWasRenamed(t *testing.T) {
+	c := testCopier(Config{Mode: Initial, Open: func() TableReader { return nil }})
+	for oid, name := range map[uint32]string{7: "public.a", 8: "public.b"} {
+		if why := c.Obey(&outbox.SignalRecord{ID: outbox.MissedPrefix + name, Type: outbox.Resync, User: "ann", Tables: []string{name}, Roots: map[string]uint32{name: oid}}); why != "" {
+			t.Fatal(why)
+		}
+	}
+	work := &c.state.Copies[0]
+	for _, table := range []struct {
+		listed outbox.ListedTable
+		want   bool
+	}{
+		{outbox.ListedTable{OID: 7, Root: 7, Schema: "public", Name: "renamed"}, true},
+		{outbox.ListedTable{OID: 9, Root: 8, Schema: "public", Name: "renamed_root"}, true},
+		{outbox.ListedTable{OID: 10, Root: 10, Schema: "public", Name: "a"}, true},
+		{outbox.ListedTable{OID: 11, Root: 11, Schema: "public", Name: "c"}, false},
+	} {
+		if work.wants(&table.listed) != table.want {
+			t.Errorf("%+v: want %t", table.listed, table.want)
+		}
+	}
+	if left := c.unmatched(work, []outbox.ListedTable{{OID: 7, Root: 7, Schema: "public", Name: "renamed"}}); len(c.state.Copies) != 1 || len(left) != 1 || left[0] != "public.b" {
+		t.Errorf("%d copies, unmatched %q", len(c.state.Copies), left)
+	}
+}
+
 // Changes of a table that an operator has excluded from the pending resync are missed again: the table gets a resync of its own.
 func TestMissedTableThatWasExcluded(t *testing.T) {
 	c := testCopier(Config{Mode: Initial, Open: func() TableReader { return nil }})

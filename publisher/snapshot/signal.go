@@ -50,6 +50,7 @@ func concerns(s *outbox.SignalRecord, copy *Copy) bool {
 func (c *Copier) execute(s *outbox.SignalRecord) (why string) {
 	copy := Copy{ID: s.ID, Tables: s.Tables, Conditions: s.Conditions, Resync: s.Type == outbox.Resync, Again: true}
 	if s.Missed() {
+		copy.Roots = s.Roots
 		c.requestMissed(copy)
 		return ""
 	}
@@ -73,11 +74,11 @@ func (c *Copier) execute(s *outbox.SignalRecord) (why string) {
 // requestMissed requests the resync of tables with missing changes. Nobody would request it again, so it is never refused: if the names of the tables
 // take too much room, it is of every table.
 func (c *Copier) requestMissed(copy Copy) {
-	if c.joinResync(copy.Tables) {
+	if c.joinResync(copy.Tables, copy.Roots) {
 		return
 	}
 	if c.pendingBytes(copy) > MaxPendingBytes {
-		copy.Tables = nil
+		copy.Tables, copy.Roots = nil, nil
 	}
 	c.request(copy)
 }

@@ -20,6 +20,7 @@ type State struct {
 type Copy struct {
 	ID         string                   `json:"id"`
 	Tables     []string                 `json:"tables,omitempty"` // globs of schema.table; none: every published table
+	Roots      map[string]uint32        `json:"roots,omitempty"`  // OIDs of some of Tables, which may have other names now; of partitioned tables the root
 	Except     []string                 `json:"except,omitempty"` // globs of tables excluded later
 	Conditions []outbox.SignalCondition `json:"conditions,omitempty"`
 

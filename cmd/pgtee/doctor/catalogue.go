@@ -133,6 +133,7 @@ var Catalogue = []Area{
 		{"progress-lost", problem, "The progress topic is gone, or empty, and the slot has moved.", "Run `pgtee repair --accept-divergence`, which publishes every table again."},
 		{"progress-newer", problem, "A newer pgtee wrote the progress record.", "Upgrade this program."},
 		{"progress-unreadable", problem, "The progress record cannot be read.", "See what wrote to the progress topic; restore the record, or start over with another --prefix."},
+		{"standby-awaited", warning, "The server sends the publisher no changes, because a standby in synchronized_standby_slots does not have them yet.", "Start the standby, or remove its slot from synchronized_standby_slots and reload."},
 		{"server-warning", problem, "The server warns on the replication connection that part of the stream is missing.", "Do what the warning says, then start the publisher again."},
 	}},
 	{"Kafka", []Entry{
