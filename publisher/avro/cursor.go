@@ -69,6 +69,8 @@ func (c *cursor) write(n *node) error {
 		return c.items(n.items, '[', ']')
 	case toMap:
 		return c.items(n.items, '{', '}')
+	case toEntry:
+		return c.entry(n.fields)
 	default:
 		return c.record(n.fields, n.sparse)
 	}
@@ -230,6 +232,22 @@ func (c *cursor) record(fields []field, sparse bool) error {
 	}
 	if !c.next('}') {
 		return c.want("the end of an object")
+	}
+	return nil
+}
+
+// entry writes an array of key and value as a record.
+func (c *cursor) entry(fields []field) error {
+	for i := range fields {
+		if !c.next("[,"[i]) {
+			return c.want("an array of key and value")
+		}
+		if err := c.write(fields[i].node); err != nil {
+			return inside(fields[i].name, err)
+		}
+	}
+	if !c.next(']') {
+		return c.want("the end of an array")
 	}
 	return nil
 }

@@ -49,7 +49,6 @@ func TestSchemaRefused(t *testing.T) {
 		"two different structs, p.t-1.V and p.t_1.V":     event("p.E", record.Field{Name: "a", Schema: event("p.t-1.V")}, record.Field{Name: "b", Schema: event("p.t_1.V")}),
 		"two different structs, p.V and p.V":             event("p.E", record.Field{Name: "a", Schema: event("p.V")}, record.Field{Name: "b", Schema: event("p.V", record.Field{Name: "x", Schema: number})}),
 		"deeper than 32 levels":                          deep,
-		"keys are not required strings":                  {Type: record.Map, Keys: number, Values: number},
 		`unknown schema type "uint8"`:                    {Type: "uint8"},
 		"does not say of what":                           {Type: record.Array},
 		"field a: its default":                           event("p.V", record.Field{Name: "a", Schema: &record.Schema{Type: record.Int32, Default: []byte(`"x"`)}}),

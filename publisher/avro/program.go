@@ -18,6 +18,7 @@ const (
 	toArray
 	toMap
 	toRecord
+	toEntry // of a map whose keys are not required strings: a record, and in the payload an array of key and value
 )
 
 // node is one step of the program that converts a JSON payload to an Avro body: the type of the value at one place. A program is compiled once per
@@ -25,7 +26,7 @@ const (
 type node struct {
 	kind   kind
 	bits   int     // size for toInt and toFloat
-	fields []field // for toRecord, in the order of the payload
+	fields []field // for toRecord and toEntry, in the order of the payload
 	sparse bool    // for toRecord: the payload leaves out fields that are null
 	items  *node   // for toArray and toMap
 
@@ -86,7 +87,15 @@ func compile(s *record.Schema, depth int) (*node, error) {
 // compileInside compiles the parts of n.
 func (n *node) compileInside(s *record.Schema, depth int) (err error) {
 	of := s.Items
-	if n.kind == toMap {
+	switch {
+	case n.kind == toMap && !hasTextKeys(s):
+		n.kind, n.items = toArray, &node{kind: toEntry}
+		entry, err := entryOf(s)
+		if err != nil {
+			return err
+		}
+		return n.items.compileInside(entry, depth+1)
+	case n.kind == toMap:
 		of = s.Values
 	}
 	if n.kind == toArray || n.kind == toMap {

@@ -91,8 +91,12 @@ func (t *translator) appendType(b []byte, s *record.Schema, namespace string, de
 	case record.Array:
 		return t.appendContainer(b, s, `{"type":"array","items":`, s.Items, namespace, depth)
 	case record.Map:
-		if s.Keys == nil || s.Keys.Type != record.String || s.Keys.Optional {
-			return nil, fmt.Errorf("a map whose keys are not required strings has no Avro form here")
+		if !hasTextKeys(s) {
+			entry, err := entryOf(s)
+			if err != nil {
+				return nil, err
+			}
+			return t.appendContainer(b, s, `{"type":"array","items":`, entry, namespace, depth)
 		}
 		return t.appendContainer(b, s, `{"type":"map","values":`, s.Values, namespace, depth)
 	}
@@ -109,6 +113,20 @@ func (t *translator) appendType(b []byte, s *record.Schema, namespace string, de
 	}
 	b = appendQuoted(append(b, `{"type":`...), name)
 	return append(append(b, properties...), '}'), nil
+}
+
+// mapEntry is the record into which AvroData of Confluent's converter puts each entry of a map whose keys are not required strings; the map is an array.
+const mapEntry = "io.confluent.connect.avro.MapEntry"
+
+func hasTextKeys(s *record.Schema) bool {
+	return s.Keys != nil && s.Keys.Type == record.String && !s.Keys.Optional
+}
+
+func entryOf(s *record.Schema) (*record.Schema, error) {
+	if s.Keys == nil || s.Values == nil {
+		return nil, fmt.Errorf("a schema of type %s does not say of what", s.Type)
+	}
+	return &record.Schema{Type: record.Struct, Name: mapEntry, Fields: []record.Field{{Name: "key", Schema: s.Keys}, {Name: "value", Schema: s.Values}}}, nil
 }
 
 func (t *translator) appendContainer(b []byte, s *record.Schema, start string, of *record.Schema, namespace string, depth int) ([]byte, error) {
@@ -146,10 +164,11 @@ func (t *translator) appendRecord(b []byte, s *record.Schema, namespace string, 
 	if b, err = t.appendFields(b, s, space, depth); err != nil {
 		return nil, err
 	}
-	if b, err = appendProperties(append(b, ']'), t.named(s)); err != nil {
-		return nil, err
+	b = append(b, ']')
+	if full != mapEntry { // AvroData gives this record of its own no connect.name
+		b, err = appendProperties(b, t.named(s))
 	}
-	return append(b, '}'), nil
+	return append(b, '}'), err
 }
 
 // named returns s under its adjusted name, which is also its connect.name.

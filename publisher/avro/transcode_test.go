@@ -75,6 +75,32 @@ func TestTranscodeSparse(t *testing.T) {
 	}
 }
 
+// AvroData of Confluent's converter writes a map whose keys are not required strings as an array of records. Debezium's sparsevec has such a map.
+func TestMapOfOtherKeys(t *testing.T) {
+	number, float := record.Required(record.Int16), record.Required(record.Double)
+	s := &record.Schema{Type: record.Struct, Name: "p.V", Fields: []record.Field{
+		{Name: "a", Schema: &record.Schema{Type: record.Map, Keys: number, Values: float}},
+		{Name: "b", Schema: &record.Schema{Type: record.Map, Keys: number, Values: float, Optional: true}},
+	}}
+	text, err := schemaText(s, Underscore)
+	entry := `"type":"record","name":"MapEntry","namespace":"io.confluent.connect.avro","fields":[{"name":"key","type":{"type":"int","connect.type":"int16"}},{"name":"value","type":"double"}]}`
+	if err != nil || !strings.Contains(string(text), `{"name":"a","type":{"type":"array","items":{`+entry) ||
+		!strings.Contains(string(text), `"items":"io.confluent.connect.avro.MapEntry"`) {
+		t.Errorf("%s, %v", text, err)
+	}
+	program := compiled(t, s)
+	for payload, want := range map[string]string{
+		`{"a":[[1,1.5],[3,2.0]],"b":null}`: "04" + "02" + "000000000000f83f" + "06" + "0000000000000040" + "00" + "00",
+		`{"a":[],"b":[ [ 1 , 1.5 ] ]}`:     "00" + "02" + "02" + "02" + "000000000000f83f" + "00",
+		`{"a":{"1":1.5},"b":null}`:         "", `{"a":[[1]],"b":null}`: "", `{"a":[[1,1.5,2]],"b":null}`: "", `{"a":[[1,1.5],"b":null}`: "",
+	} {
+		got, err := program.transcode(nil, []byte(payload))
+		if hex.EncodeToString(got) != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %x (%v), want %s", payload, got, err, want)
+		}
+	}
+}
+
 // A payload that does not follow its schema is refused, and the error names the field and quotes nothing of it.
 func TestTranscodeRefuses(t *testing.T) {
 	program := compiled(t, everything)

@@ -20,8 +20,9 @@ type Encoder struct {
 	context []record.Header
 	codecs  codecs
 
-	truncation  *record.Schema    // schema of the flat record of a TRUNCATE
-	tables      map[uint32]*table // by OID; the plan of the latest Relation
+	truncation  *record.Schema        // schema of the flat record of a TRUNCATE
+	tables      map[uint32]*table     // by OID; the plan of the latest Relation
+	identified  map[uint32]identified // by OID
 	collections map[string]*collection
 	transaction transaction
 
@@ -83,6 +84,7 @@ func New(config Config) *Encoder {
 		truncation:  config.Flat.truncateSchema(config.Prefix),
 		messages:    messages,
 		tables:      map[uint32]*table{},
+		identified:  map[uint32]identified{},
 		collections: map[string]*collection{},
 	}
 }
@@ -251,15 +253,38 @@ func (e *Encoder) collection(name string) *collection {
 }
 
 // Forget implements record.Forgetter.
-func (e *Encoder) Forget(table uint32) { delete(e.tables, table) }
+func (e *Encoder) Forget(table uint32) {
+	delete(e.tables, table)
+	delete(e.identified, table)
+}
 
-// Identity returns the identity from the table's plan.
+// identified is the identity of one version of a table.
+type identified struct {
+	relation *pgoutput.Relation
+	identity record.Identity
+}
+
+// Identity makes no plan: it is called for all changes of a transaction before the first of them is encoded, and a plan chooses the table's key, which
+// must not depend on later changes.
 func (e *Encoder) Identity(ctx context.Context, relation *pgoutput.Relation, at record.Place) (record.Identity, error) {
-	t, err := e.table(ctx, relation, at)
-	if err != nil {
-		return record.Identity{}, err
+	if known := e.identified[relation.OID]; known.relation == relation {
+		return known.identity, nil
 	}
-	return t.identity, nil
+	identity, err := e.readIdentity(ctx, relation, at)
+	if err != nil {
+		return record.Identity{}, fmt.Errorf("table %s.%s: %w", relation.Schema, relation.Name, err)
+	}
+	e.identified[relation.OID] = identified{relation, identity}
+	return identity, nil
+}
+
+func (e *Encoder) readIdentity(ctx context.Context, relation *pgoutput.Relation, at record.Place) (record.Identity, error) {
+	shape, err := e.config.Shape.Table(relation)
+	if err != nil || shape.Excluded {
+		return record.LoggedIdentity(relation), err
+	}
+	known, _, err := e.config.Catalog.Table(ctx, relation.OID, at)
+	return identityOf(relation, &known), err
 }
 
 // table returns the plan of a Relation for a change at a place in the WAL. It makes a new plan if the Relation is a new pointer, which means a new

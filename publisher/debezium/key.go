@@ -107,16 +107,33 @@ func (e *Encoder) warnOfKey(t *table, known *Table, found bool) {
 	name := r.Schema + "." + r.Name
 	generated := unloggedKey(r, known)
 	switch {
-	case before != nil && t.keyNames() == before.keyNames():
+	case before != nil && t.keyNames() == before.keyNames() && (t.key == nil || before.excluded || t.keyForm() == before.keyForm()):
 	case generated != "" && t.key == nil:
 		e.config.Warn("table-key-generated", fmt.Sprintf("records of table %s have no key: its replica identity has the generated column %s, which is not in the WAL "+
 			"(on PostgreSQL 18 run pgtee setup; on older versions make it a plain column, or give the table another unique index and REPLICA IDENTITY USING INDEX)", name, generated))
 	case !found && r.Identity == 'f':
 		e.config.Warn("table-key-changed", fmt.Sprintf("records of table %s have no key: the table was dropped before they were read, and its key is not known any more; if a table of that name exists, take a new snapshot of it", name))
+	case before != nil && !before.excluded && before.key != nil && t.keyNames() == before.keyNames():
+		e.config.Warn("table-key-changed", fmt.Sprintf("a column of the key %s of table %s has another type from here on. Records of the same row have two keys; take a new snapshot of it with a signal of type resync",
+			t.keyNames(), name))
 	case before != nil && !before.excluded && before.key != nil:
 		e.config.Warn("table-key-changed", fmt.Sprintf("the key of table %s is another one from here on: %s instead of %s. Records of the same row have both; take a new snapshot of it with a signal of type resync",
 			name, t.keyNames(), before.keyNames()))
 	}
+}
+
+// keyForm returns the types of the key columns, as far as they determine the JSON of a key: integers of all sizes look the same.
+func (t *table) keyForm() string {
+	var types []string
+	for _, i := range t.key {
+		s := t.columns[i].keySchema
+		form := string(s.Type)
+		if strings.HasPrefix(form, "int") {
+			form = "int"
+		}
+		types = append(types, form+" "+s.Name)
+	}
+	return strings.Join(types, ", ")
 }
 
 func (t *table) keyNames() string {

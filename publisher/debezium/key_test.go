@@ -9,6 +9,7 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 
 	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // flagged is a relation of columns a, b, c, … that the log flags with k as columns of the identity.
@@ -171,10 +172,81 @@ func TestWarnOfKey(t *testing.T) {
 	if len(told) != 2 || !strings.Contains(told[0], "(b) instead of (a)") || !strings.Contains(told[1], "not known any more") {
 		t.Errorf("told %q", told)
 	}
+	told = told[:2]
+	for i, typ := range []uint32{oidInt4, oidInt8, oidText} {
+		r := flagged('d', "k..")
+		r.Columns[0].Type, r.OID = typ, 8
+		catalog.Tables[8] = Table{Keys: [][]string{{"a"}}, Identity: names("a"), Primary: true}
+		if _, err := e.table(t.Context(), r, record.Place{}); err != nil || len(told) != 2+i/2 {
+			t.Fatalf("type %d: told %q, error %v", typ, told, err)
+		}
+	}
+	if !strings.Contains(told[2], "another type") {
+		t.Errorf("told %q", told)
+	}
+	told = told[:2]
 	e = New(Config{Catalog: catalog, Warn: func(_, text string) { told = append(told, text) }})
 	catalog.Tables[7] = Table{Keys: [][]string{{"a", "g"}}, Identity: names("a g"), Generated: names("g")}
 	if _, err := e.table(t.Context(), flagged('d', "k.."), record.Place{}); err != nil || len(told) != 3 || !strings.Contains(told[2], "generated column g") {
 		t.Errorf("told %q, error %v", told, err)
+	}
+}
+
+// Rows that are inserted can have any key; the former key of others must be in the WAL, of partitions in that of the leaves.
+func TestConfiguredKeyOutsideIdentity(t *testing.T) {
+	configured, err := shape.New(shape.Config{Prefix: "shop", Tables: []shape.TableConfig{{Match: "*.*", Key: []string{"b", "a"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaves := Table{Partitioned: true, Keys: [][]string{{"a"}}, Identity: names("a")}
+	for _, test := range []struct {
+		what     string
+		relation *pgoutput.Relation
+		known    Table
+		want     string // part of the error of an UPDATE; "": none
+	}{
+		{"primary key", flagged('d', "k.."), Table{Keys: [][]string{{"a"}}, Identity: names("a")}, `ALTER TABLE "public"."t" REPLICA IDENTITY FULL`},
+		{"longer primary key", flagged('d', "kk."), Table{Keys: [][]string{{"a", "b"}}, Identity: names("a b")}, ""},
+		{"FULL", flagged('f', "kkk"), Table{}, ""},
+		{"FULL of the root alone", flagged('f', "kkk"), leaves, `for each partition of "public"."t"`},
+		{"keys of the leaves alone", flagged('d', "..."), leaves, `for each partition of "public"."t"`},
+		{"FULL of the leaves", flagged('d', "..."), Table{Partitioned: true}, ""},
+	} {
+		e := New(Config{Shape: configured, Catalog: &fixedCatalog{Tables: map[uint32]Table{7: test.known}}})
+		b := testBatch()
+		tx := &outbox.Transaction{Changes: []outbox.Change{
+			{Op: outbox.Insert, Relation: test.relation, Note: -1, New: text("1", "x", "y")},
+			{Op: outbox.Update, Relation: test.relation, Note: -1, New: text("1", "z", "y")},
+		}}
+		if test.want == "" {
+			tx.Changes[1].OldKind, tx.Changes[1].Old = 'O', text("1", "x", "y")
+		}
+		b.Begin(tx)
+		if err := e.Append(t.Context(), &b, tx, 0); err != nil {
+			t.Errorf("%s: INSERT: %v", test.what, err)
+		}
+		if err := e.Append(t.Context(), &b, tx, 1); (err != nil) != (test.want != "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: UPDATE: %v, want %q", test.what, err, test.want)
+		}
+	}
+}
+
+// Identity is asked about all changes of a transaction before the first one is encoded: a later one must not choose the key of an earlier one.
+func TestIdentityChoosesNoKey(t *testing.T) {
+	catalog := &fixedCatalog{Tables: map[uint32]Table{7: {Keys: [][]string{{"b"}}}}}
+	e := New(Config{Catalog: catalog, Keys: &record.Keys{}})
+	before, after := flagged('f', "kkk"), flagged('f', "kkk")
+	for range 2 {
+		if id, err := e.Identity(t.Context(), after, record.Place{}); err != nil || !id.Whole {
+			t.Fatalf("%+v, %v", id, err)
+		}
+	}
+	catalog.Tables[7] = Table{Keys: [][]string{{"a"}, {"b"}}}
+	if planned, err := e.table(t.Context(), before, record.Place{}); err != nil || planned.keyNames() != "(a)" {
+		t.Errorf("key %s, %v", planned.keyNames(), err)
+	}
+	if e.Forget(7); len(e.identified) != 0 {
+		t.Error("an identity is not forgotten")
 	}
 }
 

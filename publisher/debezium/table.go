@@ -87,12 +87,9 @@ func (e *Encoder) plan(ctx context.Context, relation *pgoutput.Relation, at reco
 		name:     record.AppendJSONString(nil, relation.Schema+"."+relation.Name),
 		topic:    shape.Topic,
 		filter:   shape.Filter,
-
-		insertOnly: shape.InsertOnly,
-
-		source:  sourceTable(relation.Schema, relation.Name),
-		columns: make([]column, len(relation.Columns)),
-		events:  e.collection(relation.Schema + "." + relation.Name),
+		source:   sourceTable(relation.Schema, relation.Name),
+		columns:  make([]column, len(relation.Columns)),
+		events:   e.collection(relation.Schema + "." + relation.Name),
 	}
 	known, found, err := e.config.Catalog.Table(ctx, relation.OID, at)
 	if err != nil {
@@ -108,15 +105,28 @@ func (e *Encoder) plan(ctx context.Context, relation *pgoutput.Relation, at reco
 	if t.router, err = e.planRouter(t); err != nil {
 		return nil, err
 	}
-	if t.key = shape.Key; t.key == nil {
+	switch t.key = shape.Key; {
+	case t.key == nil:
 		t.key = e.chooseKey(relation, &known)
 		e.warnOfKey(t, &known, found)
+	case !t.identity.Whole:
+		t.insertOnly = t.unloggedKeyColumn(known.Partitioned)
 	}
 	t.texts = t.textual(shape.Columns)
 	if e.config.Framing != nil {
 		t.schemas = e.describe(t)
 	}
 	return t, e.config.Shape.CheckKey(relation, t.key != nil)
+}
+
+// unloggedKeyColumn returns the error for UPDATE and DELETE if old rows lack a column of the configured key.
+func (t *table) unloggedKeyColumn(partitioned bool) error {
+	for _, i := range t.key {
+		if !slices.Contains(t.identity.Columns, i) {
+			return shape.UnloggedKey(t.relation, t.relation.Columns[i].Name, partitioned)
+		}
+	}
+	return nil
 }
 
 // column plans one column.

@@ -38,8 +38,6 @@ type Table struct {
 	Columns  []Column       // in the order of Relation.Columns
 	Key      []int          // columns of the record key, in order; nil: determined by the table's own keys
 	Filter   *filter.Filter // nil: every row
-
-	InsertOnly error // why UPDATE and DELETE have no records with this key; nil: they have
 }
 
 // Column says how one column is published.
@@ -163,10 +161,8 @@ func union(a, b map[string]string) map[string]string {
 // TopicSettings returns the settings of a topic.
 func (s *Shape) TopicSettings(topic string) Topic { return s.known[topic] }
 
-// setKey finds the columns that the configuration uses as the key. An update that changes a column outside the replica identity does not reveal the
-// old key, so only rows that never change can have such a key.
+// setKey finds the columns that the configuration uses as the key.
 func (t *Table) setKey(r *pgoutput.Relation, names []string) error {
-	identity := slices.ContainsFunc(r.Columns, func(c pgoutput.Column) bool { return c.Key })
 	for _, name := range names {
 		i := filter.ColumnIndex(r, name)
 		switch {
@@ -174,13 +170,21 @@ func (t *Table) setKey(r *pgoutput.Relation, names []string) error {
 			return misfit("correct its key in the configuration", "key column %s does not exist", name)
 		case slices.Contains(t.Key, i):
 			return misfit("correct its key in the configuration", "key column %s is there twice", name)
-		case identity && !r.Columns[i].Key:
-			t.InsertOnly = misfit(fmt.Sprintf("run ALTER TABLE %s REPLICA IDENTITY FULL and choose another key until everything already in the WAL is published", quoteTable(r)),
-				"key column %s is not in the replica identity, so the WAL of UPDATE and DELETE lacks the old key", name)
 		}
 		t.Key = append(t.Key, i)
 	}
 	return nil
+}
+
+// UnloggedKey returns the error for an UPDATE or DELETE of a table with a configured key of which old rows lack a column: a change of that column would
+// not reveal the old key, so only rows that never change can have such a key. The old rows of a partitioned table are those of its partitions.
+func UnloggedKey(r *pgoutput.Relation, column string, partitioned bool) error {
+	tables := "run ALTER TABLE " + quoteTable(r) + " REPLICA IDENTITY FULL"
+	if partitioned {
+		tables = "run ALTER TABLE ... REPLICA IDENTITY FULL for each partition of " + quoteTable(r)
+	}
+	return misfit(tables+" and choose another key until everything already in the WAL is published",
+		"key column %s is not in the replica identity, so the WAL of UPDATE and DELETE lacks the old key", column)
 }
 
 // misfit returns the error for a table that the configuration does not fit.

@@ -223,20 +223,6 @@ func TestShapeErrors(t *testing.T) {
 	}
 }
 
-// TestKeyOutsideIdentity: inserted rows can have such a key, the old key of others is not in the log.
-func TestKeyOutsideIdentity(t *testing.T) {
-	shape := mustShape(t, Config{Tables: []TableConfig{{Match: "*.*", Key: []string{"email"}}}})
-	for identity, want := range map[byte]string{'d': `ALTER TABLE "public"."users" REPLICA IDENTITY FULL`, 'f': "", 'n': ""} {
-		got, err := shape.Table(relation("public", "users", identity, "id", "email"))
-		if err != nil || !reflect.DeepEqual(got.Key, []int{1}) {
-			t.Fatalf("identity %c: key %v, error %v", identity, got.Key, err)
-		}
-		if (got.InsertOnly != nil) != (want != "") || want != "" && !strings.Contains(got.InsertOnly.Error(), want) {
-			t.Errorf("identity %c: %v, want %q", identity, got.InsertOnly, want)
-		}
-	}
-}
-
 func TestShapeConfigErrors(t *testing.T) {
 	for want, config := range map[string]Config{
 		"topic template":         {Topic: "{prefix}.{tabel}"},
