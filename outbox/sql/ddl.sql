@@ -4,23 +4,37 @@
 CREATE OR REPLACE FUNCTION pgtee.on_ddl() RETURNS event_trigger
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $ddl$
 DECLARE
-    touched oid[];
-    was     jsonb;
+    touched  oid[]; -- tables that the command has created or altered
+    heirs    oid[]; -- and further ones, which it has altered without reporting them
+    outlines text[];
+    changed  oid[];
+    was      jsonb;
+    states   jsonb;
 BEGIN
     IF tg_tag = 'REINDEX' OR pgtee.inside() THEN -- it fires event triggers only since PostgreSQL 17
         RETURN;
     END IF;
     BEGIN -- this function and those that it calls see the state before the command if they are STABLE, and the present state if they are VOLATILE
         touched := pgtee.touched();
-        was := pgtee.before(CASE WHEN tg_tag = 'ALTER TYPE' OR tg_tag = 'ALTER TABLE' AND EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = ANY (touched))
-            THEN touched || pgtee.heirs() ELSE touched END, '{}', tg_tag = 'ALTER TABLE');
+        IF tg_tag = 'ALTER TYPE' OR tg_tag = 'ALTER TABLE' AND EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = ANY (touched)) THEN
+            heirs := pgtee.heirs();
+        END IF;
+        outlines := pgtee.outlines(touched || heirs);
+        changed := pgtee.altered(touched || heirs, outlines);
+    EXCEPTION WHEN OTHERS THEN
+        RAISE LOG 'pgtee could not find out what % has changed: %', tg_tag, sqlerrm;
+        changed := NULL;
+    END;
+    states := pgtee.capture_after(tg_tag, touched, changed); -- first, because ALTER PUBLICATION may discard the session's cached plans: see alter()
+    BEGIN
+        was := pgtee.before(touched || heirs, outlines, changed, '{}', tg_tag = 'ALTER TABLE');
         IF tg_tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]concurrently[[:>:]]' THEN
             was := jsonb_set(was, '{parts}', (was -> 'parts') || pgtee.was_detached(touched));
         END IF;
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not read the definitions from before %: %', tg_tag, sqlerrm;
     END;
-    PERFORM pgtee.after_ddl(tg_tag, touched, was);
+    PERFORM pgtee.after_ddl(tg_tag, touched, was, states);
 EXCEPTION WHEN OTHERS THEN
     RAISE LOG 'pgtee could not record %: %', tg_tag, sqlerrm;
 END
@@ -57,11 +71,23 @@ BEGIN
 END
 $heirs$;
 
-CREATE OR REPLACE FUNCTION pgtee.after_ddl(tag text, touched oid[], was jsonb) RETURNS void
+-- capture_after(tag, touched, changed) calls capture() for the changed tables or, if these are not known, for the touched ones.
+CREATE OR REPLACE FUNCTION pgtee.capture_after(tag text, touched oid[], changed oid[]) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $capture$
+BEGIN
+    IF tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
+        DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user has set the identity: from now on pgtee leaves it as it is
+    END IF;
+    RETURN pgtee.capture(coalesce(changed, touched, '{}'), true);
+EXCEPTION WHEN OTHERS THEN -- the command is recorded even then
+    RETURN jsonb_build_array(jsonb_build_object('table', tag, 'state', 'busy', 'reason', sqlerrm));
+END
+$capture$;
+
+CREATE OR REPLACE FUNCTION pgtee.after_ddl(tag text, touched oid[], was jsonb, states jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $after$
 DECLARE
     objects jsonb;
-    states  jsonb;
     parts   jsonb := was -> 'now';
     altered boolean := tag = 'ALTER TABLE' AND was -> 'parts' <> parts;
     renamed oid[] := '{}'; -- tables whose rows have other names from here on
@@ -81,10 +107,6 @@ BEGIN
       AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|(identity|partitioned)(_[0-9]+)?)$';
     objects := objects || moved;
     BEGIN -- the command is recorded even if this fails
-        IF tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
-            DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user has set the identity: from now on pgtee leaves it as it is
-        END IF;
-        states := pgtee.capture(CASE WHEN was IS NULL THEN touched ELSE ARRAY(SELECT jsonb_array_elements_text(was -> 'changed')::oid) END, true);
         IF altered AND (current_setting('server_version_num')::int < 150000 OR pgtee.is_renamed(was -> 'parts', parts)) THEN
             renamed := ARRAY(SELECT c.oid FROM pg_class AS c WHERE c.oid = ANY (touched) AND c.relkind = 'p' AND c.relpersistence = 'p');
         ELSIF tag = 'ALTER SCHEMA' AND current_setting('server_version_num')::int < 180000 THEN
@@ -157,20 +179,23 @@ $remember$;
 CREATE OR REPLACE FUNCTION pgtee.on_drop() RETURNS event_trigger
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $drop$
 DECLARE
-    was jsonb;
+    touched  oid[];
+    outlines text[];
+    was      jsonb;
 BEGIN
     IF pgtee.inside() THEN
         RETURN;
     END IF;
     BEGIN -- see on_ddl()
-        was := pgtee.before(
-            ARRAY(SELECT DISTINCT CASE d.object_type
-                    WHEN 'index' THEN (SELECT i.indrelid FROM pg_index AS i WHERE i.indexrelid = d.objid)
-                    WHEN 'table constraint' THEN (SELECT x.conrelid FROM pg_constraint AS x WHERE x.oid = d.objid)
-                    ELSE d.objid END
-                FROM pg_event_trigger_dropped_objects() AS d
-                WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee'
-                  AND NOT (tg_tag = 'ALTER TABLE' AND d.original)), -- on_ddl() handles what ALTER TABLE does to its own table
+        touched := ARRAY(SELECT DISTINCT CASE d.object_type
+                WHEN 'index' THEN (SELECT i.indrelid FROM pg_index AS i WHERE i.indexrelid = d.objid)
+                WHEN 'table constraint' THEN (SELECT x.conrelid FROM pg_constraint AS x WHERE x.oid = d.objid)
+                ELSE d.objid END
+            FROM pg_event_trigger_dropped_objects() AS d
+            WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee'
+              AND NOT (tg_tag = 'ALTER TABLE' AND d.original)); -- on_ddl() handles what ALTER TABLE does to its own table
+        outlines := pgtee.outlines(touched);
+        was := pgtee.before(touched, outlines, pgtee.altered(touched, outlines),
             ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d JOIN pg_type AS t ON t.oid = d.objid LEFT JOIN pg_type AS e ON e.oid = t.typelem
                 WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND NOT EXISTS (
                     SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')), false); -- the row type of a table is always published as text

@@ -98,19 +98,18 @@ BEGIN
 END
 $altered$;
 
--- before(tables, types, below) returns what the tables and types of a command were like before it. It sees the snapshot of the command because it is
--- STABLE, and so is each function on the way to it from the event trigger.
---   changed  the tables that are new, or that the command may have altered
---   unlogged those of them that were unlogged
+-- before(tables, outlines, changed, types, below) returns what the tables and types of a command were like before it. It sees the snapshot of the command
+-- because it is STABLE, and so is each function on the way to it from the event trigger. outlines are the former ones of the tables, changed is what
+-- altered() returned. The result:
+--   unlogged the changed tables that were unlogged
 --   tables   the former descriptions of these tables, except new ones, and of their roots, if changed_roots() returns them: by OID
 --   types    the former descriptions of the dropped types, by OID
 --   parts    the result of parts() before the command
 --   now      the result of parts() after the command
-CREATE OR REPLACE FUNCTION pgtee.before(touched oid[], dropped_types oid[], below boolean) RETURNS jsonb
+CREATE OR REPLACE FUNCTION pgtee.before(touched oid[], outlines text[], changed oid[], dropped_types oid[], below boolean) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $before$
 DECLARE
-    outlines text[] := pgtee.outlines(touched);
-    changed  oid[] := pgtee.altered(touched, outlines);
+    former   oid[]; -- those of the changed tables that are not new
     unlogged jsonb := '[]';
     tables   jsonb := '{}';
     types    jsonb := '{}';
@@ -122,7 +121,10 @@ BEGIN
         now := pgtee.parts_now(touched, below);
     END IF;
     IF cardinality(changed) > 0 THEN
-        tables := pgtee.describe_tables(changed);
+        former := ARRAY(SELECT o.oid FROM unnest(touched, outlines) AS o (oid, outline) WHERE o.outline IS NOT NULL AND o.oid = ANY (changed));
+        IF cardinality(former) > 0 THEN
+            tables := pgtee.describe_tables(former);
+        END IF;
         IF now <> '{}' OR parts <> '{}' THEN
             tables := tables || pgtee.describe_tables(pgtee.changed_roots(tables, parts || now, touched));
         END IF;
@@ -133,7 +135,7 @@ BEGIN
     IF cardinality(dropped_types) > 0 THEN
         types := (SELECT jsonb_object_agg(o, pgtee.describe_type(o)) FROM unnest(dropped_types) AS o);
     END IF;
-    RETURN jsonb_build_object('changed', changed, 'unlogged', unlogged, 'tables', tables, 'types', types, 'parts', parts, 'now', now);
+    RETURN jsonb_build_object('unlogged', unlogged, 'tables', tables, 'types', types, 'parts', parts, 'now', now);
 END
 $before$;
 
