@@ -17,6 +17,7 @@ import (
 const (
 	shownValueBytes  = 2 << 10
 	shownRecordBytes = 1 << 20
+	maxIndentedBytes = 4 * shownRecordBytes // JSON that would become longer is not indented
 )
 
 // field is a member of a JSON object, in its original order.
@@ -144,7 +145,8 @@ func recordOf(r *kgo.Record) recordPage {
 	for _, h := range r.Headers {
 		p.Headers = append(p.Headers, field{h.Key, h.Value})
 	}
-	p.Key, _ = pretty(r.Key)
+	key, _ := pretty(r.Key)
+	p.Key = cut(key, shownRecordBytes)
 	p.Value, p.Binary = pretty(r.Value)
 	if len(p.Value) > shownRecordBytes {
 		p.Value, p.Cut = cut(p.Value, shownRecordBytes), true
@@ -155,11 +157,38 @@ func recordOf(r *kgo.Record) recordPage {
 // pretty indents JSON; binary reports that the bytes are not text.
 func pretty(raw []byte) (text string, binary bool) {
 	var indented bytes.Buffer
-	if len(raw) > 0 && (raw[0] == '{' || raw[0] == '[') && json.Indent(&indented, raw, "", "  ") == nil {
+	if len(raw) > 0 && (raw[0] == '{' || raw[0] == '[') && indentedBytes(raw) <= maxIndentedBytes && json.Indent(&indented, raw, "", "  ") == nil {
 		return indented.String(), false
 	}
 	if bytes.IndexByte(raw, 0) >= 0 {
 		return fmt.Sprintf("%q", cut(string(raw), 4096)), true
 	}
 	return strings.ToValidUTF8(string(raw), "\uFFFD"), false
+}
+
+// indentedBytes returns the maximum length of JSON after it was indented. Each element gets a line of its own, with two blanks for each object and array
+// around it: a record of 1 MB can become gigabytes.
+func indentedBytes(raw []byte) int {
+	size, depth := len(raw), 0
+	for i := 0; i < len(raw); i++ {
+		switch raw[i] {
+		case '"':
+			for i++; i < len(raw) && raw[i] != '"'; i++ {
+				if raw[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			depth++
+			size += 1 + 2*depth
+		case ',':
+			size += 1 + 2*depth
+		case '}', ']':
+			depth--
+			size += 1 + 2*depth
+		case ':':
+			size++
+		}
+	}
+	return size
 }
