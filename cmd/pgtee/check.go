@@ -68,7 +68,11 @@ func (c *checkCommand) checkDatabase(ctx context.Context, s source, report *doct
 	if err != nil {
 		return usage(err)
 	}
-	found, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, NeedsKey: needsKey, OldTransaction: c.OldTransaction})
+	var found outbox.Report
+	err = s.ask(ctx, func(ctx context.Context) (err error) {
+		found, err = outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, NeedsKey: needsKey, OldTransaction: c.OldTransaction})
+		return err
+	})
 	if err != nil {
 		report.Fail(s.database, oneLine(err), err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -171,6 +172,21 @@ func (f postgresFlags) connString(database string) (string, error) {
 // source is one database with its slot and its topic prefix.
 type source struct {
 	connString, database, slot, prefix string
+}
+
+// answerTime is the time limit of what is asked of PostgreSQL about one database: a server whose disk or network hangs may accept connections and answer
+// nothing.
+var answerTime = 30 * time.Second // tests shorten it
+
+// ask calls question, which queries the database, with this limit.
+func (s source) ask(ctx context.Context, question func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	err := question(limited)
+	if unreachable := (outbox.ConnectError{}); err == nil || limited.Err() == nil || ctx.Err() != nil || errors.As(err, &unreachable) {
+		return err
+	}
+	return fmt.Errorf("PostgreSQL has not answered within %s: look at its log and at pg_stat_activity, then try again (%w)", answerTime, err)
 }
 
 // sources returns the databases to work on. Slots belong to the whole server and topics to the whole Kafka cluster: with several databases, each gets

@@ -155,7 +155,11 @@ func (c *snapshotRequest) request(ctx context.Context, term terminal, signal *ou
 // send sends a request through the topic of signals, or otherwise through the database.
 func (c *snapshotRequest) send(ctx context.Context, signal *outbox.SignalRecord, s source, cluster cluster) (id string, err error) {
 	if c.SignalTopic == "" {
-		return outbox.SendSignal(ctx, s.connString, signal)
+		err = s.ask(ctx, func(ctx context.Context) (err error) {
+			id, err = outbox.SendSignal(ctx, s.connString, signal)
+			return err
+		})
+		return id, err
 	}
 	config := s.publisherConfig(cluster)
 	config.SignalTopic = c.SignalTopic
@@ -182,7 +186,11 @@ func (c *snapshotStart) matchTables(ctx context.Context, s source) error {
 	if c.SignalTopic != "" { // otherwise the publisher reports it
 		return nil
 	}
-	tables, err := outbox.PublishedTables(ctx, s.connString)
+	var tables []string
+	err := s.ask(ctx, func(ctx context.Context) (err error) {
+		tables, err = outbox.PublishedTables(ctx, s.connString)
+		return err
+	})
 	if err != nil {
 		return err
 	}

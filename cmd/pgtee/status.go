@@ -80,10 +80,12 @@ func (c *statusCommand) Run(ctx context.Context, term terminal) error {
 	for {
 		var screen bytes.Buffer
 		code, err := c.look(ctx, sources, cluster, &screen)
-		if err != nil && ctx.Err() != nil {
+		switch {
+		case c.Watch && ctx.Err() != nil: // which is how --watch ends
 			return nil
-		}
-		if err != nil {
+		case err != nil && ctx.Err() != nil:
+			return usage(errors.New("interrupted before the state was known"))
+		case err != nil:
 			return err
 		}
 		if c.Watch && !c.JSON && isTerminal(term.out) {
@@ -185,24 +187,25 @@ func statusNow(ctx context.Context, s source, cluster cluster, maxLag time.Durat
 	if err != nil {
 		return statusReport{}, err
 	}
-	slot, err := outbox.ReadSlotStatus(ctx, s.connString, s.slot)
-	missing := errors.Is(err, outbox.ErrSlotMissing) // which is one of the problems
-	if err != nil && !missing {
+	var server serverState
+	err = s.ask(ctx, func(ctx context.Context) (err error) {
+		server, err = serverStateOf(ctx, s)
+		return err
+	})
+	if err != nil {
 		return statusReport{}, err
 	}
+	slot, ids := server.slot, server.ids
 	report := statusReport{Database: s.database, Slot: s.slot, PID: slot.PID, Server: slot.Server, Received: slot.Sent, Acked: slot.Acked,
-		DeadLetters: letters, WALStatus: slot.WAL, RetainedBytes: slot.Retained, KeepBytes: slot.KeepBytes, recorded: position.At}
+		DeadLetters: letters, WALStatus: slot.WAL, RetainedBytes: slot.Retained, KeepBytes: slot.KeepBytes, recorded: position.At,
+		Problems: server.problems, Uncaptured: server.uncaptured}
 	if position.Position != nil {
 		report.Published, report.Snapshots = position.EndLSN, position.Snapshots
 		if !position.CommitTime.IsZero() {
 			report.LastCommit = &position.CommitTime
 		}
 	}
-	var ids []string
-	if report.Problems, ids, err = problemsOf(ctx, s); err != nil {
-		return statusReport{}, err
-	}
-	if position.Position != nil && slot.PID == 0 && !missing && position.CheckReach(slot.Server, slot.Acked) != nil {
+	if position.Position != nil && slot.PID == 0 && !server.slotMissing && position.CheckReach(slot.Server, slot.Acked) != nil {
 		// A publisher may have been active between the two queries. It is not active now.
 		if position, err = kafka.LastPosition(ctx, s.publisherConfig(cluster)); err != nil {
 			return statusReport{}, err
@@ -211,14 +214,6 @@ func statusNow(ctx context.Context, s source, cluster cluster, maxLag time.Durat
 			report.Problems = append(report.Problems, err.Error())
 			ids = append(ids, findingOf(err, "publishing-stopped"))
 		}
-	}
-	report.Uncaptured = []uncapturedTable{}
-	uncaptured, err := outbox.Uncaptured(ctx, s.connString)
-	if err != nil && len(report.Problems) == 0 {
-		return statusReport{}, err
-	}
-	for _, u := range uncaptured {
-		report.Uncaptured = append(report.Uncaptured, uncapturedTable{u.Table, u.Reason})
 	}
 	report.LagBytes = max(0, int64(report.Server)-int64(report.Published))
 	lag := position.Lag(slot.Server, time.Now())
@@ -229,6 +224,34 @@ func statusNow(ctx context.Context, s source, cluster cluster, maxLag time.Durat
 	}
 	report.setVerdict(ids)
 	return report, nil
+}
+
+// serverState is what PostgreSQL says about a database.
+type serverState struct {
+	slot          outbox.SlotStatus
+	slotMissing   bool     // which is one of the problems
+	problems, ids []string // what `pgtee check` would report as problems
+	uncaptured    []uncapturedTable
+}
+
+func serverStateOf(ctx context.Context, s source) (state serverState, err error) {
+	state.slot, err = outbox.ReadSlotStatus(ctx, s.connString, s.slot)
+	state.slotMissing = errors.Is(err, outbox.ErrSlotMissing)
+	if err != nil && !state.slotMissing {
+		return state, err
+	}
+	if state.problems, state.ids, err = problemsOf(ctx, s); err != nil {
+		return state, err
+	}
+	uncaptured, err := outbox.Uncaptured(ctx, s.connString)
+	if err != nil && len(state.problems) == 0 {
+		return state, err
+	}
+	state.uncaptured = []uncapturedTable{}
+	for _, u := range uncaptured {
+		state.uncaptured = append(state.uncaptured, uncapturedTable{u.Table, u.Reason})
+	}
+	return state, nil
 }
 
 // problemsOf returns what `pgtee check` would report as problems, and their ids.
