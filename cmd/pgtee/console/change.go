@@ -95,6 +95,14 @@ type column struct {
 	Key           bool
 }
 
+// Trust says how well the author is known, or is "snapshot" if the record does not come from a write.
+func (c *change) Trust() string {
+	if c.Op == "r" {
+		return "snapshot"
+	}
+	return trust(c.Pgtee.Session, c.Pgtee.Verified)
+}
+
 // Columns compares before and after: changed columns come first, and unchanged ones are left out, except for the key.
 func (c *change) Columns() []column {
 	keys, _ := fieldsOf(c.Key)

@@ -61,14 +61,17 @@ func ofSnapshot(eventID string) bool {
 // Direct reports whether a part of the transaction was written without the proxy.
 func (e *event) Direct() bool { return e.Session == nil || e.DirectRows > 0 }
 
-// Trust says how well the author is known: "verified", "false" for an alarm, "direct", or "unknown".
-func (e *event) Trust() string {
+// Trust says how well the author is known.
+func (e *event) Trust() string { return trust(e.Session, e.Verified) }
+
+// trust says how well the author of a write is known: "verified", "false" for an alarm, "direct", or "unknown".
+func trust(session *subscriber.Session, verified *bool) string {
 	switch {
-	case e.Session == nil:
+	case session == nil:
 		return "direct"
-	case e.Verified == nil:
+	case verified == nil:
 		return "unknown"
-	case !*e.Verified:
+	case !*verified:
 		return "false"
 	}
 	return "verified"

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	published "github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/subscriber"
 )
 
 // tableState is the state of one table on the page of tables.
@@ -271,6 +272,7 @@ type letterState struct {
 	Pieces  int
 	Partial bool // the row's record is in its topic, without its largest values
 	User    string
+	Trust   string // how well the user is known; "": there is none
 	Record  string // URL
 }
 
@@ -320,9 +322,8 @@ func (c *Console) letterOf(s *Stream, record *kgo.Record) letterState {
 		Pieces    int    `json:"pieces"`
 		Published bool   `json:"published"`
 		Pgtee     struct {
-			Session *struct {
-				User string `json:"user"`
-			} `json:"session"`
+			Session  *subscriber.Session `json:"session"`
+			Verified *bool               `json:"verified"`
 		} `json:"pgtee"`
 	}
 	state := letterState{At: record.Timestamp, Record: c.recordURL(s.Prefix, record.Topic, record.Partition, record.Offset)}
@@ -331,8 +332,8 @@ func (c *Console) letterOf(s *Stream, record *kgo.Record) letterState {
 		return state
 	}
 	state.Source, state.Key, state.Reason, state.Size, state.Pieces, state.Partial = value.Source, cut(value.Key, 200), value.Reason, value.Bytes, value.Pieces, value.Published
-	if value.Pgtee.Session != nil {
-		state.User = value.Pgtee.Session.User
+	if session := value.Pgtee.Session; session != nil {
+		state.User, state.Trust = session.User, trust(session, value.Pgtee.Verified)
 	}
 	return state
 }

@@ -64,6 +64,7 @@ func (c *Console) terminate(w http.ResponseWriter, r *http.Request, who person) 
 type playbackPage struct {
 	ID      string
 	Author  *subscriber.Session // nil: nothing of it was found
+	Trust   string              // how well the author is known
 	Played  []played
 	Earlier string // URL of what precedes; "" if nothing does
 	Live    string // URL
@@ -109,7 +110,10 @@ func (c *Console) playback(r *http.Request, _ person) (any, error) {
 		if n := len(p.Played); n > 0 {
 			one.Pause = e.CommitTime.Sub(p.Played[n-1].CommitTime)
 		}
-		p.Played, p.Author = append(p.Played, one), e.Session
+		p.Played = append(p.Played, one)
+		if p.Trust != "verified" {
+			p.Author, p.Trust = e.Session, e.Trust()
+		}
 	}
 	if more != nil {
 		p.Earlier = c.link("/session", s.Prefix, "id", p.ID, "before", more.String())

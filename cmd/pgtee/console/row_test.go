@@ -1,0 +1,56 @@
+package console
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// rowRecord is a record of public.orders. pgtee is its block, or "null".
+func rowRecord(f *fixture, key, op, before, after, pgtee string) *kgo.Record {
+	f.lsn++
+	value := fmt.Sprintf(`{"before":%s,"after":%s,"source":{"ts_ms":1738324800000,"schema":"public","table":"orders"},"op":%q,"pgtee":%s}`, before, after, op, pgtee)
+	return record("shop.public.orders", key, value, fmt.Sprintf("7300/pgtee/1/0/%X/0", 0x1000+f.lsn*64))
+}
+
+// blockOf is the pgtee block of a write.
+func blockOf(by who, verified string) string {
+	return fmt.Sprintf(`{"session":%s,"statement":{"number":1,"command":"UPDATE","text":"a statement of %s"},"via":"proxy","verified":%s}`, by.session(), by.user, verified)
+}
+
+// TestRowTrust: a name that is forged or not known for sure is never shown as a fact.
+func TestRowTrust(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.public.orders", 1)
+	f.make("shop.dead-letter", 1)
+	const key = `{"id":7}`
+	for verified, mark := range map[string]string{"true": ">verified<", "false": ">not verified<", "null": ">unproven<"} {
+		t.Run(verified, func(t *testing.T) {
+			f.commit(rowRecord(f, key, "u", `{"id":7,"state":"new"}`, `{"id":7,"state":"`+verified+`"}`, blockOf(ann, verified)))
+			page := f.page("/row?table=orders&key=7")
+			blame, changes, _ := strings.Cut(page, "the newest first")
+			newest, _, _ := strings.Cut(changes, "</h4>")
+			_, list, _ := strings.Cut(f.page("/row?table=orders"), "<tbody>")
+			recent, _, _ := strings.Cut(list, "</tr>")
+			for where, text := range map[string]string{"blame": blame, "changes": newest, "recent": recent} {
+				if !strings.Contains(text, "<b>ann</b>") || !strings.Contains(text, mark) {
+					t.Errorf("%s: lacks %s: %s", where, mark, text)
+				}
+			}
+			f.commit(rowRecord(f, key, "d", `{"id":7}`, "null", blockOf(ann, verified)))
+			gone, _, _ := strings.Cut(f.page("/row?table=orders&key=7"), "See the transaction")
+			if !strings.Contains(gone, "<b>ann</b>") || !strings.Contains(gone, mark) {
+				t.Errorf("deleted: lacks %s: %s", mark, gone)
+			}
+			f.commit(record("shop.dead-letter", "", `{"source":"public.orders","reason":"too large","pgtee":`+blockOf(ann, verified)+`}`, "1"))
+			letter, _, _ := strings.Cut(f.page("/dead-letters"), "</tbody>")
+			if !strings.Contains(letter, mark) {
+				t.Errorf("dead letters: lacks %s: %s", mark, letter)
+			}
+		})
+	}
+	f.commit(rowRecord(f, key, "r", "null", `{"id":7,"state":"copied"}`, "null"), rowRecord(f, key, "u", "null", `{"id":7,"state":"direct"}`, "null"))
+	f.expect(f.page("/row?table=orders&key=7"), ">snapshot<", ">direct<")
+}
