@@ -95,9 +95,12 @@ type column struct {
 	Key           bool
 }
 
+// Resync reports whether the record comes from a resync, which publishes all rows of the table again.
+func (c *change) Resync() bool { return header(c.Record, published.ResyncHeader) != "" }
+
 // Trust says how well the author is known, or is "snapshot" if the record does not come from a write.
 func (c *change) Trust() string {
-	if c.Op == "r" {
+	if c.Op == "r" || c.Resync() {
 		return "snapshot"
 	}
 	return trust(c.Pgtee.Session, c.Pgtee.Verified)

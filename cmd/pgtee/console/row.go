@@ -1,12 +1,14 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,7 +27,7 @@ type rowPage struct {
 	Example string   // an example key of the table
 	Changes []*change
 	Blame   []blame
-	Deleted *change // the change that deleted the row
+	Deleted *change // the change that deleted the row, or emptied its table or topic
 	Paged   bool    // it shows the changes before a position, so it does not know the current row
 	Older   string  // URL of older changes
 	Whole   bool    // there are no older changes
@@ -87,7 +89,7 @@ func (c *Console) row(r *http.Request, _ person) (any, error) {
 
 // recent reads the last changes of the table: they show the form of its keys, and are links to rows.
 func (p *rowPage) recent(ctx context.Context, from *reading, starts, ends position) error {
-	records, _, err := from.find(ctx, search{topic: p.Topic, starts: starts, before: ends, want: 12, keep: func(r *kgo.Record) bool { return r.Key != nil && r.Value != nil }})
+	records, _, err := from.find(ctx, search{topic: p.Topic, starts: starts, before: ends, want: 12, keep: func(r *kgo.Record) bool { return r.Key != nil && r.Value != nil && !empties(r) }})
 	for _, r := range records {
 		p.Recent = append(p.Recent, changeOf(r))
 	}
@@ -174,7 +176,7 @@ func (p *rowPage) history(r *http.Request, from *reading, key []byte, starts, en
 		}
 	}
 	records, more, err := from.find(r.Context(), search{topic: p.Topic, starts: starts, before: here, want: shownChanges, keep: func(r *kgo.Record) bool {
-		return r.Value != nil && sameKey(payloadOf(r.Key), key)
+		return r.Value != nil && (sameKey(payloadOf(r.Key), key) || empties(r))
 	}})
 	if err != nil {
 		return err
@@ -202,25 +204,40 @@ func partitionOf(topic string, key []byte, partitions int) int32 {
 	return int32(byKey.Partition(&kgo.Record{Topic: topic, Key: key}, partitions))
 }
 
+// empties reports whether a record says that all earlier rows of its partition are gone: after a TRUNCATE, or before a resync publishes them again.
+func empties(r *kgo.Record) bool {
+	return bytes.Contains(r.Value, []byte(`"op":"t"`)) && changeOf(r).Op == "t"
+}
+
 // blame determines for each column the change that wrote its current value. If the old row of an update is not in the WAL, a column counts as changed
-// if it differs from the previous change.
+// if it differs from the previous change. It removes the changes that emptied the table while the row was not in it.
 func (p *rowPage) blame() {
 	var last *change
-	for i := len(p.Changes) - 1; i >= 0; i-- {
-		c := p.Changes[i]
+	var concerned []*change
+	gone := p.Whole // before the first change
+	for _, c := range slices.Backward(p.Changes) {
+		if c.Op == "t" && gone && (c.Resync() || p.Blame == nil) {
+			continue
+		}
+		concerned = append(concerned, c)
 		if c.Broken != "" {
 			continue
 		}
 		c.fillBefore(last)
-		p.Deleted, last = nil, c
+		p.Deleted, last, gone = nil, c, false
 		if c.Op == "d" || c.Op == "t" {
-			p.Deleted, p.Blame = c, nil
+			p.Deleted, gone = c, true
+			if !c.Resync() { // otherwise the row may be there all the time
+				p.Blame = nil
+			}
 			continue
 		}
 		for _, f := range c.after {
 			p.blameColumn(c, f, get(c.before, f.Name))
 		}
 	}
+	slices.Reverse(concerned)
+	p.Changes = concerned
 }
 
 func (p *rowPage) blameColumn(c *change, f field, before json.RawMessage) {

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	published "github.com/pgtee/pgtee/publisher/record"
 )
 
 // rowRecord is a record of public.orders. pgtee is its block, or "null".
@@ -53,4 +55,43 @@ func TestRowTrust(t *testing.T) {
 	}
 	f.commit(rowRecord(f, key, "r", "null", `{"id":7,"state":"copied"}`, "null"), rowRecord(f, key, "u", "null", `{"id":7,"state":"direct"}`, "null"))
 	f.expect(f.page("/row?table=orders&key=7"), ">snapshot<", ">direct<")
+}
+
+// emptying is a record of op t: of a TRUNCATE, or of a resync.
+func emptying(f *fixture, resync, pgtee string) *kgo.Record {
+	r := rowRecord(f, "", "t", "null", "null", pgtee)
+	r.Key = nil
+	if resync != "" {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: published.ResyncHeader, Value: []byte(resync)})
+	}
+	return r
+}
+
+// TestRowTruncated: a row is gone with its table, and comes back after a resync.
+func TestRowTruncated(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.public.orders", 1)
+	bea := who{"bea", "desk", "10.0.0.8:1"}
+	const insert, copied = `{"id":7,"state":"new"}`, `{"id":7,"state":"copied"}`
+	f.commit(emptying(f, "", blockOf(bea, "true")), rowRecord(f, `{"id":7}`, "c", "null", insert, blockOf(ann, "true")))
+	page := f.page("/row?table=orders&key=7")
+	f.expect(page, "1 change,", "Who wrote what stands in it")
+
+	f.commit(emptying(f, "", blockOf(bea, "true")), rowRecord(f, `{"id":8}`, "c", "null", `{"id":8}`, blockOf(ann, "true")))
+	page = f.page("/row?table=orders&key=7")
+	f.expect(page, "its table was truncated", "<b>bea</b>", "2 changes,", ">truncate<")
+	if strings.Contains(page, "Who wrote what stands in it") {
+		t.Error("the row is still said to exist")
+	}
+	f.expect(f.page("/row?table=orders&key=8"), "1 change,") // the TRUNCATE did not concern it
+
+	f.commit(rowRecord(f, `{"id":7}`, "c", "null", insert, blockOf(ann, "true")), emptying(f, "missed", "null"))
+	f.expect(f.page("/row?table=orders&key=7"), "A resync has emptied the topic", ">resync<")
+	f.commit(rowRecord(f, `{"id":7}`, "r", "null", copied, "null"))
+	page = f.page("/row?table=orders&key=7")
+	f.expect(page, "Who wrote what stands in it", "5 changes,")
+	if strings.Contains(page, "A resync has emptied") {
+		t.Error("the row is not said to be back")
+	}
+	f.expect(f.page("/row?table=orders"), "Rows of public.orders that changed last")
 }
