@@ -45,7 +45,8 @@ const shownChanges = 200
 type blame struct {
 	Column string
 	Value  value
-	By     *change // nil: written before the changes that were read
+	By     *change         // nil: a change before those that were read, or a missing one; of a snapshot: an unknown one before it
+	known  json.RawMessage // last known value; nil: none
 }
 
 func (c *Console) row(r *http.Request, _ person) (any, error) {
@@ -254,18 +255,19 @@ func (p *rowPage) blameColumn(c *change, f field, before json.RawMessage) {
 	}
 	b := &p.Blame[at]
 	if now.Absent { // the statement did not change it
-		if b.By == nil {
+		if b.known == nil {
 			b.Value = now
 		}
 		return
 	}
-	if b.By != nil && !b.Value.Absent && before == nil {
-		before = f.Raw // the WAL does not have it
-	}
-	b.Value = now
-	if wrote := c.Op == "c" || c.Op == "r" || before != nil && string(before) != string(f.Raw); wrote {
+	differs := string(b.known) != string(f.Raw) // also if there is none
+	switch {
+	case c.Op == "c", c.Op == "r" && differs, before != nil && string(before) != string(f.Raw):
 		b.By = c
+	case c.Op == "u" && before == nil && differs: // the change between the two is missing
+		b.By = nil
 	}
+	b.Value, b.known = now, f.Raw
 }
 
 // TransactionURL returns the page of the transaction that made a change.

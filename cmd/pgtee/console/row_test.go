@@ -95,3 +95,42 @@ func TestRowTruncated(t *testing.T) {
 	}
 	f.expect(f.page("/row?table=orders"), "Rows of public.orders that changed last")
 }
+
+// blamed returns the line of a column in the blame of row 7.
+func (f *fixture) blamed(column string) string {
+	f.Helper()
+	_, line, found := strings.Cut(f.page("/row?table=orders&key=7"), `<th scope="row">`+column+`</th>`)
+	if !found {
+		f.Fatalf("there is no blame of column %s", column)
+	}
+	line, _, _ = strings.Cut(line, "</tr>")
+	return line
+}
+
+// TestBlameOfCopies: a copy of the table changes nothing, so it takes no author away.
+func TestBlameOfCopies(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.public.orders", 1)
+	const key = `{"id":7}`
+	expect := func(column, want string) {
+		t.Helper()
+		if line := f.blamed(column); !strings.Contains(line, want) {
+			t.Errorf("the blame of %s lacks %q: %s", column, want, line)
+		}
+	}
+	f.commit(rowRecord(f, key, "r", "null", `{"id":7,"state":"old","note":"a"}`, "null"))
+	expect("state", ">snapshot<")
+	f.commit(rowRecord(f, key, "u", `{"id":7,"state":"old","note":"a"}`, `{"id":7,"state":"paid","note":"a"}`, blockOf(ann, "true")))
+	f.commit(rowRecord(f, key, "r", "null", `{"id":7,"state":"paid","note":"a"}`, "null"))
+	expect("state", "<b>ann</b>")
+	f.commit(emptying(f, "missed", "null"), rowRecord(f, key, "r", "null", `{"id":7,"state":"paid","note":"b"}`, "null"))
+	expect("state", "<b>ann</b>")
+	expect("note", ">snapshot<") // whoever changed it was missed
+	f.commit(emptying(f, "missed again", "null"), rowRecord(f, key, "u", "null", `{"id":7,"state":"lost","note":"b"}`, blockOf(ann, "true")))
+	expect("state", "not told") // ann's statement has changed it, or another one that was missed
+	f.commit(emptying(f, "", blockOf(ann, "true")), rowRecord(f, key, "r", "null", `{"id":7,"state":"lost","note":"b"}`, "null"))
+	expect("state", ">snapshot<")
+	f.commit(rowRecord(f, key, "u", `{"id":7,"state":"lost"}`, `{"id":7,"state":"found","note":"b"}`, blockOf(ann, "true")))
+	f.commit(emptying(f, "missed", "null"), emptying(f, "", blockOf(ann, "true")), rowRecord(f, key, "r", "null", `{"id":7,"state":"found","note":"b"}`, "null"))
+	expect("state", ">snapshot<") // a TRUNCATE while the resync waits
+}
