@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -117,10 +116,7 @@ func (p databasePublisher) consoleStream() console.Stream {
 			stats.LastError = maskSecrets(stats.LastError)
 			return stats
 		},
-		Lag: func() (int64, time.Duration) {
-			bytes, age, _ := p.behind()
-			return bytes, age
-		},
+		Lag: p.behind,
 		Retained: func() (outbox.SlotStatus, int64) {
 			slot := p.lag.slot()
 			return slot, p.retained.lossAt(slot)

@@ -44,8 +44,8 @@ type Stream struct {
 	Prefix, Database, Slot string
 
 	Stats      func() publisher.Stats
-	Lag        func() (bytes int64, age time.Duration)
-	Retained   func() (slot outbox.SlotStatus, limit int64) // as of a few seconds ago; limit is in bytes, 0: no limit
+	Lag        func() (bytes int64, age time.Duration, known bool) // known is false unless this process holds the slot
+	Retained   func() (slot outbox.SlotStatus, limit int64)        // as of a few seconds ago; limit is in bytes, 0: no limit
 	Check      func(context.Context) (outbox.Report, error)
 	Tables     func(context.Context) ([]outbox.Table, error)
 	Uncaptured func(context.Context) ([]outbox.Capture, error)

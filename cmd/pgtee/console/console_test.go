@@ -82,7 +82,7 @@ func streamOf(prefix string) Stream {
 	return Stream{
 		Prefix: prefix, Database: prefix, Slot: "pgtee",
 		Stats: func() publisher.Stats { return publisher.Stats{State: "publishing", Events: 12, Batches: 3} },
-		Lag:   func() (int64, time.Duration) { return 4096, 2 * time.Second },
+		Lag:   func() (int64, time.Duration, bool) { return 4096, 2 * time.Second, true },
 		Retained: func() (outbox.SlotStatus, int64) {
 			return outbox.SlotStatus{Retained: 1 << 20, WAL: "reserved"}, 1 << 30
 		},

@@ -17,13 +17,18 @@ const (
 // sampleOf is the state of a stream at one time.
 type sampleOf struct {
 	at           time.Time
-	lagBytes     int64
-	lagSeconds   float64
+	lag          *lagOf // nil: not known
 	retained     int64
 	events       int64 // since the start of the process
 	transactions int64
 	batches      int64
 	copied       int64 // rows of snapshots, since the start of the process
+}
+
+// lagOf is how far a stream is behind the server.
+type lagOf struct {
+	bytes int64
+	age   time.Duration
 }
 
 // series is the last hour of a stream.
@@ -65,9 +70,12 @@ func (c *Console) sample(ctx context.Context) {
 
 func sampleNow(s Stream, now time.Time) sampleOf {
 	stats := s.Stats()
-	bytes, age := s.Lag()
+	var lag *lagOf
+	if bytes, age, known := s.Lag(); known {
+		lag = &lagOf{bytes, age}
+	}
 	slot, _ := s.Retained()
-	return sampleOf{now, bytes, age.Seconds(), slot.Retained, stats.Events, stats.Transactions, stats.Batches, stats.Snapshot.TotalRows}
+	return sampleOf{now, lag, slot.Retained, stats.Events, stats.Transactions, stats.Batches, stats.Snapshot.TotalRows}
 }
 
 // seriesJSON returns the data for charts: columns of numbers, with times in seconds since 1970.
@@ -79,17 +87,23 @@ func (c *Console) seriesJSON(w http.ResponseWriter, r *http.Request, _ person) {
 	}
 	list := c.series[s.Prefix].all()
 	columns := struct {
-		Time       []int64   `json:"time"`
-		LagBytes   []int64   `json:"lag_bytes"`
-		LagSeconds []float64 `json:"lag_seconds"`
-		Retained   []int64   `json:"retained_bytes"`
-		Events     []float64 `json:"events_per_second"`
-		Commits    []float64 `json:"transactions_per_second"`
-	}{[]int64{}, []int64{}, []float64{}, []int64{}, []float64{}, []float64{}}
+		Time       []int64    `json:"time"`
+		LagBytes   []*int64   `json:"lag_bytes"` // null: not known
+		LagSeconds []*float64 `json:"lag_seconds"`
+		Retained   []int64    `json:"retained_bytes"`
+		Events     []float64  `json:"events_per_second"`
+		Commits    []float64  `json:"transactions_per_second"`
+	}{[]int64{}, []*int64{}, []*float64{}, []int64{}, []float64{}, []float64{}}
 	for i, one := range list {
 		columns.Time = append(columns.Time, one.at.Unix())
-		columns.LagBytes = append(columns.LagBytes, one.lagBytes)
-		columns.LagSeconds = append(columns.LagSeconds, one.lagSeconds)
+		var bytes *int64
+		var seconds *float64
+		if one.lag != nil {
+			age := one.lag.age.Seconds()
+			bytes, seconds = &one.lag.bytes, &age
+		}
+		columns.LagBytes = append(columns.LagBytes, bytes)
+		columns.LagSeconds = append(columns.LagSeconds, seconds)
 		columns.Retained = append(columns.Retained, one.retained)
 		events, commits := 0.0, 0.0
 		if i > 0 {

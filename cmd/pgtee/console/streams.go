@@ -18,6 +18,7 @@ type streamState struct {
 	Now        publisher.Stats
 	LagBytes   int64
 	LagAge     time.Duration
+	LagKnown   bool
 	SlotNow    outbox.SlotStatus
 	Limit      int64 // of the WAL that the slot retains; 0: no limit
 	Full       float64
@@ -63,7 +64,7 @@ func (c *Console) streams(r *http.Request, who person) (any, error) {
 	for _, s := range c.cfg.Streams {
 		samples := c.series[s.Prefix].all()
 		state := streamState{Stream: s, Now: s.Stats(), SeriesURL: c.link("/streams/series", s.Prefix)}
-		state.LagBytes, state.LagAge = s.Lag()
+		state.LagBytes, state.LagAge, state.LagKnown = s.Lag()
 		state.SlotNow, state.Limit = s.Retained()
 		if state.Limit > 0 {
 			state.Full = min(1, float64(state.SlotNow.Retained)/float64(state.Limit))

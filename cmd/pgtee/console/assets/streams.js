@@ -44,7 +44,8 @@ class Chart {
 
   draw(data) {
     const values = data[this.what.column];
-    this.now.textContent = values.length ? this.what.unit(values.at(-1)) : "";
+    const now = values.at(-1); // null: not known
+    this.now.textContent = now === undefined ? "" : now === null ? "not known" : this.what.unit(now);
     if (this.plot) { this.plot.setData([data.time, values]); return; }
     const axis = {stroke: resolved("--dim"), grid: {stroke: resolved("--line"), width: 1}, ticks: {stroke: resolved("--line"), width: 1}, font: "12px system-ui"};
     this.plot = new uPlot({
