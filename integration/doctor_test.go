@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
+	"github.com/pgtee/pgtee/integration/harness"
 )
 
 // misfit is something that is wrong. check has to find it, and the repair that it prints has to cure it.
@@ -321,4 +323,52 @@ func TestCheckOutput(t *testing.T) {
 	if out, code = r.Pgtee("check", "--postgres", r.URL(), "--ignore", "nonsense"); code != 2 || !strings.Contains(out, "pgtee explain lists them") {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
+}
+
+// Privileges that the publisher lacks in Kafka are found, whoever withholds them.
+func TestCheckPrivilegesInKafka(t *testing.T) {
+	dir := t.TempDir()
+	kafka, secure, ca := startSecureKafka(t, dir)
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
+	r.broker = kafka
+	r.Setup()
+	password := filepath.Join(dir, "password")
+	r.must(os.WriteFile(password, []byte("pw"), 0o600))
+	admin := r.admin()
+	_, err := admin.CreateTopics(r.ctx, 1, 1, map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}, r.prefix+".progress", r.prefix+".public.item")
+	r.must(err)
+	allow := func(acl *kadm.ACLBuilder, user string, operations ...kadm.ACLOperation) {
+		t.Helper()
+		_, err := admin.CreateACLs(r.ctx, acl.Allow("User:"+user).AllowHosts("*").Operations(operations...))
+		r.must(err)
+	}
+	topics := func() *kadm.ACLBuilder {
+		return kadm.NewACLs().ResourcePatternType(kadm.ACLPatternPrefixed).Topics(r.prefix + ".")
+	}
+	expect := func(code int, wants ...string) {
+		t.Helper()
+		var out string
+		r.must(harness.Eventually(20*time.Second, func(context.Context) error { // brokers learn of ACLs a moment later
+			var got int
+			out, got = r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot, "--prefix", r.prefix, "--ignore", "topic-not-durable", "--kafka", secure.Address,
+				"--kafka-tls", "--kafka-ca", ca.file, "--kafka-sasl", "plain", "--kafka-user", "pgtee", "--kafka-password-file", password)
+			for _, want := range wants {
+				if !strings.Contains(out, want) {
+					return fmt.Errorf("check lacks %q: %s", want, out)
+				}
+			}
+			if got != code {
+				return fmt.Errorf("check exits with %d, want %d: %s", got, code, out)
+			}
+			return nil
+		}))
+	}
+	expect(0, "all is well")
+	allow(kadm.NewACLs().ResourcePatternType(kadm.ACLPatternLiteral).Clusters(), "another", kadm.OpCreate)
+	allow(topics(), "another", kadm.OpWrite)
+	expect(2, "the user may not see topic "+r.prefix+".audit and 6 more: whether they exist is not known", "the user may not create topics")
+	allow(topics(), "pgtee", kadm.OpWrite, kadm.OpDescribeConfigs)
+	expect(2, "the user lacks READ on topic "+r.prefix+".progress and 1 more", "warning  kafka: the user may not create topics")
+	allow(topics(), "pgtee", kadm.OpRead, kadm.OpCreate)
+	expect(0, "all is well")
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher/kafka"
@@ -30,8 +33,9 @@ func Kafka(ctx context.Context, cfg kafka.Config) ([]outbox.Finding, error) {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	k := &kafkaCheck{cfg: cfg, admin: kadm.NewClient(client)}
-	for _, look := range []func(context.Context) error{k.durability, k.topics, k.transactions, k.letters} {
+	k := &kafkaCheck{cfg: cfg, client: client, admin: kadm.NewClient(client)}
+	// privileges asks for topics that the user may not see, and the client then refuses to list anything.
+	for _, look := range []func(context.Context) error{k.topics, k.transactions, k.privileges, k.durability, k.letters} {
 		if err := look(ctx); err != nil {
 			return k.findings, fmt.Errorf("inspect Kafka: %w", err)
 		}
@@ -41,7 +45,10 @@ func Kafka(ctx context.Context, cfg kafka.Config) ([]outbox.Finding, error) {
 
 type kafkaCheck struct {
 	cfg      kafka.Config
+	client   *kgo.Client
 	admin    *kadm.Client
+	seen     kadm.TopicDetails // the topics that the user may see
+	hidden   bool              // the user may not see all topics of the prefix
 	findings []outbox.Finding
 }
 
@@ -55,6 +62,95 @@ func (k *kafkaCheck) alter(topic, configs string) string {
 	return fmt.Sprintf("`kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s`", strings.Join(k.cfg.Brokers, ","), topic, configs)
 }
 
+// topicOperations are those that a publisher needs, besides DESCRIBE_CONFIGS.
+var topicOperations = []kmsg.ACLOperation{kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe}
+
+// unknownOperations is what brokers before Kafka 2.3 report.
+const unknownOperations = math.MinInt32
+
+// privileges checks what the user may do with the topics of the prefix, and whether it may create others. A list of topics leaves out those that the user
+// may not see, so pgtee's own topics are asked for by name.
+func (k *kafkaCheck) privileges(ctx context.Context) error {
+	own := record.TopicsOf(k.cfg.Prefix)
+	names := []string{own.Progress, own.Audit, own.Transaction, own.DDL, own.Message, own.DeadLetter, own.Refused}
+	for _, name := range k.seen.Names() {
+		if strings.HasPrefix(name, k.cfg.Prefix+".") && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	request := kmsg.NewPtrMetadataRequest()
+	request.IncludeTopicAuthorizedOperations = true
+	for _, name := range names {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = &name
+		request.Topics = append(request.Topics, topic)
+	}
+	response, err := request.RequestWith(ctx, k.client)
+	if err != nil {
+		return err
+	}
+	var hidden []string
+	lacking := map[string][]string{} // topics by the operations that are refused
+	for _, topic := range response.Topics {
+		switch {
+		case topic.Topic == nil:
+		case topic.ErrorCode == kerr.TopicAuthorizationFailed.Code:
+			hidden = append(hidden, *topic.Topic)
+		case topic.ErrorCode == 0 && topic.AuthorizedOperations != unknownOperations:
+			if refused := refusedOperations(topic.AuthorizedOperations); refused != "" {
+				lacking[refused] = append(lacking[refused], *topic.Topic)
+			}
+		}
+	}
+	grant := fmt.Sprintf("grant READ, WRITE, DESCRIBE and DESCRIBE_CONFIGS on topics %s.* (--resource-pattern-type prefixed)", k.cfg.Prefix)
+	if k.hidden = len(hidden) > 0; k.hidden {
+		k.add("kafka-privilege", grant, "the user may not see %s: whether they exist is not known", andMore(hidden))
+	}
+	for _, refused := range slices.Sorted(maps.Keys(lacking)) {
+		k.add("kafka-privilege", grant, "the user lacks %s on %s", refused, andMore(lacking[refused]))
+	}
+	return k.creation(ctx, k.seen.Has(own.Progress))
+}
+
+// refusedOperations returns those of topicOperations that are not in a set of bits.
+func refusedOperations(allowed int32) string {
+	var refused []string
+	for _, operation := range topicOperations {
+		if allowed&(1<<operation) == 0 {
+			refused = append(refused, operation.String())
+		}
+	}
+	return strings.Join(refused, ", ")
+}
+
+// andMore names topics: the first one, and the number of the others.
+func andMore(topics []string) string {
+	if len(topics) == 1 {
+		return "topic " + topics[0]
+	}
+	slices.Sort(topics)
+	return fmt.Sprintf("topic %s and %d more", topics[0], len(topics)-1)
+}
+
+// creation checks whether the user may create the topics of tables, by a request that creates nothing. A publisher that has started lacks this privilege
+// only when it publishes another table.
+func (k *kafkaCheck) creation(ctx context.Context, started bool) error {
+	name := record.TopicName(k.cfg.Prefix, "public", "pgtee_check")
+	answers, err := k.admin.ValidateCreateTopics(ctx, -1, -1, nil, name)
+	if err != nil {
+		return err
+	}
+	if err := answers[name].Err; !errors.Is(err, kerr.TopicAuthorizationFailed) && !errors.Is(err, kerr.ClusterAuthorizationFailed) {
+		return nil
+	}
+	k.add("kafka-privilege", fmt.Sprintf("grant CREATE on topics %s.* (--resource-pattern-type prefixed), or create each topic before its first record", k.cfg.Prefix),
+		"the user may not create topics: the publisher stops at the first row of a table without one")
+	if started {
+		k.findings[len(k.findings)-1].Severity = warning
+	}
+	return nil
+}
+
 func (k *kafkaCheck) durability(ctx context.Context) error {
 	weak, topics, err := kafka.WeakTopics(ctx, k.cfg)
 	if err != nil {
@@ -63,19 +159,18 @@ func (k *kafkaCheck) durability(ctx context.Context) error {
 	for _, t := range weak {
 		k.add("topic-not-durable", k.cfg.RepairDurable(t.Name), "topic %s has %s: Kafka may lose what it has confirmed", t.Name, t.Why)
 	}
-	if topics == 0 {
+	if topics == 0 && !k.hidden {
 		k.add("topics-missing", "check again when the publisher has started", "there are no topics %s.* yet", k.cfg.Prefix)
 	}
 	return nil
 }
 
 // topics checks the configuration of the topics of the prefix.
-func (k *kafkaCheck) topics(ctx context.Context) error {
-	all, err := k.admin.ListTopics(ctx)
-	if err != nil {
+func (k *kafkaCheck) topics(ctx context.Context) (err error) {
+	if k.seen, err = k.admin.ListTopics(ctx); err != nil {
 		return err
 	}
-	names := slices.DeleteFunc(all.Names(), func(name string) bool { return !strings.HasPrefix(name, k.cfg.Prefix+".") })
+	names := slices.DeleteFunc(k.seen.Names(), func(name string) bool { return !strings.HasPrefix(name, k.cfg.Prefix+".") })
 	if len(names) == 0 {
 		return nil
 	}
@@ -91,7 +186,7 @@ func (k *kafkaCheck) topics(ctx context.Context) error {
 		}
 		k.topic(topic, progress)
 	}
-	if n := len(all[progress].Partitions); n > 1 {
+	if n := len(k.seen[progress].Partitions); n > 1 {
 		k.add("progress-topic", "use another --prefix, or delete the topic if nothing was published with it", "%s has %d partitions, want 1: a record could be in any", progress, n)
 	}
 	return nil
