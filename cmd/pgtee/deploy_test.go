@@ -66,6 +66,31 @@ func TestImageHasCAs(t *testing.T) {
 	}
 }
 
+var socketDirectory = regexp.MustCompile("`/run/(\\w+)/\\.s\\.PGSQL")
+
+// A proxy's unit makes the directory of the Unix socket in the documentation: nothing else of /run can be written.
+func TestSocketDirectory(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := socketDirectory.FindStringSubmatch(string(text))
+	if documented == nil {
+		t.Fatal("no Unix socket is documented")
+	}
+	for _, unit := range []string{"pgtee", "pgtee-proxy"} {
+		text, err := os.ReadFile("../../deploy/systemd/" + unit + ".service")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"\nRuntimeDirectory=" + documented[1] + "\n", "\nRuntimeDirectoryMode=0755\n", "\nRuntimeDirectoryPreserve=yes\n"} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s.service lacks %q", unit, want)
+			}
+		}
+	}
+}
+
 var unitSetting = regexp.MustCompile(`(?m)^(ExecStart|Environment)=(.*)$`)
 
 // The units of the packages, with the example configuration: proxy and publisher run on one host, and no console is open to every account of it.
