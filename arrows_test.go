@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"cmd/pgtee/doctor":   {"publisher/avro", "publisher/kafka", "publisher/record", "publisher/halt", "outbox"},
 	"cmd/pgtee/shop":     {"..."},
 	"cmd/pgtee/embedded": {},
-	"cmd/pgtee/console":  {"subscriber", "proxy", "publisher", "publisher/record", "outbox"},
+	"cmd/pgtee/console":  {"subscriber", "proxy", "publisher", "publisher/record", "publisher/shape", "outbox"},
 	"integration/...":    {"..."},
 }
 

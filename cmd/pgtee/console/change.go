@@ -62,6 +62,12 @@ func (c *change) read(value []byte) (err error) {
 // Table returns SCHEMA.TABLE.
 func (c *change) Table() string { return c.Source.Schema + "." + c.Source.Table }
 
+// isOf reports whether a record is of a table: topics may be shared by several. A record that cannot be read may be of any.
+func isOf(r *kgo.Record, table string) bool {
+	c := changeOf(r)
+	return c.Broken != "" || c.Table() == table
+}
+
 // Committed returns the commit time of the change, or the time at which a snapshot read the row; zero if the record has neither. The record's own
 // timestamp is the time at which it was sent to Kafka.
 func (c *change) Committed() time.Time {

@@ -62,20 +62,25 @@ func (c *Console) tables(r *http.Request, _ person) (any, error) {
 			reasons[u.Table] = u.Reason
 		}
 	}
-	names := make([]string, len(list))
-	for i, t := range list {
-		names[i] = published.TopicName(s.Prefix, t.Schema, t.Name)
+	var names []string
+	for _, t := range list {
+		named, own := topicsOf(s.Prefix, t.Schema+"."+t.Name)
+		names = append(names, named, own)
 	}
 	starts, ends, err := c.topics.sizes(r.Context(), names)
 	if err != nil {
 		return nil, err
 	}
-	for i, t := range list {
+	for _, t := range list {
 		name := t.Schema + "." + t.Name
-		state := tableState{Table: name, Topic: names[i], Partitions: len(ends[names[i]]), Uncaptured: reasons[name],
+		topic, own := topicsOf(s.Prefix, name)
+		if ends[own] != nil {
+			topic = own
+		}
+		state := tableState{Table: name, Topic: topic, Partitions: len(ends[topic]), Uncaptured: reasons[name],
 			History: c.link("/row", s.Prefix, "table", name), Live: c.link("/live", s.Prefix, "table", name)}
-		for partition, end := range ends[names[i]] {
-			state.Records += end - starts[names[i]][partition]
+		for partition, end := range ends[topic] {
+			state.Records += end - starts[topic][partition]
 		}
 		p.Tables = append(p.Tables, state)
 	}

@@ -12,8 +12,6 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	published "github.com/pgtee/pgtee/publisher/record"
 )
 
 // rowPage shows every change of one row, with its author and statement, and who wrote the current value of each column.
@@ -68,8 +66,8 @@ func (c *Console) row(r *http.Request, _ person) (any, error) {
 	if !strings.Contains(p.Table, ".") {
 		p.Table = "public." + p.Table
 	}
-	p.Topic = published.TopicName(s.Prefix, p.Table)
-	starts, ends, err := c.topics.bounds(r.Context(), p.Topic)
+	of, err := c.topics.ofTable(r.Context(), s.Prefix, p.Table)
+	p.Topic = of.topic
 	if errors.Is(err, errNoTopic) {
 		return nil, notFound("there is no topic %s: nothing of table %s was published yet, or its topic has another name (--topic-template, tables:)", p.Topic, p.Table)
 	}
@@ -77,7 +75,7 @@ func (c *Console) row(r *http.Request, _ person) (any, error) {
 		return nil, err
 	}
 	reading := c.topics.begin()
-	if err := p.recent(r.Context(), reading, starts, ends); err != nil || p.Key == "" {
+	if err := p.recent(r.Context(), reading, of); err != nil || p.Key == "" {
 		return p, err
 	}
 	p.Asked = true
@@ -85,12 +83,14 @@ func (c *Console) row(r *http.Request, _ person) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, p.history(r, reading, key, starts, ends)
+	return p, p.history(r, reading, key, of)
 }
 
 // recent reads the last changes of the table: they show the form of its keys, and are links to rows.
-func (p *rowPage) recent(ctx context.Context, from *reading, starts, ends position) error {
-	records, _, err := from.find(ctx, search{topic: p.Topic, starts: starts, before: ends, want: 12, keep: func(r *kgo.Record) bool { return r.Key != nil && r.Value != nil && !empties(r) }})
+func (p *rowPage) recent(ctx context.Context, from *reading, of extent) error {
+	records, _, err := from.find(ctx, search{topic: of.topic, starts: of.starts, before: of.ends, want: 12, keep: func(r *kgo.Record) bool {
+		return r.Key != nil && r.Value != nil && !empties(r) && isOf(r, p.Table)
+	}})
 	for _, r := range records {
 		p.Recent = append(p.Recent, changeOf(r))
 	}
@@ -163,7 +163,8 @@ func (p *rowPage) example() string {
 
 // history reads backwards through the partition of the key, then through the other partitions: if partitions have been added to the topic, older records
 // of the key can be in another one.
-func (p *rowPage) history(r *http.Request, from *reading, key []byte, starts, ends position) error {
+func (p *rowPage) history(r *http.Request, from *reading, key []byte, of extent) error {
+	starts, ends := of.starts, of.ends
 	before, paged := startOf(r.FormValue("before"), starts, ends)
 	p.Paged = paged
 	here := before // what this page searches
@@ -177,7 +178,7 @@ func (p *rowPage) history(r *http.Request, from *reading, key []byte, starts, en
 		}
 	}
 	records, more, err := from.find(r.Context(), search{topic: p.Topic, starts: starts, before: here, want: shownChanges, keep: func(r *kgo.Record) bool {
-		return r.Value != nil && (sameKey(payloadOf(r.Key), key) || empties(r))
+		return r.Value != nil && (sameKey(payloadOf(r.Key), key) || empties(r)) && isOf(r, p.Table)
 	}})
 	if err != nil {
 		return err

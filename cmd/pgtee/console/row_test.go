@@ -1,14 +1,42 @@
 package console
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/pgtee/pgtee/outbox"
 	published "github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
+
+// TestTopicOfAnotherTable: a table whose topic has the name of another table is found in its own topic, and never shown with the rows of the other one.
+func TestTopicOfAnotherTable(t *testing.T) {
+	tables := []outbox.Table{{OID: 1, Schema: "public", Name: "x_y"}, {OID: 2, Schema: "public", Name: "x!y"}}
+	f := newFixture(t, func(c *Config) {
+		c.Streams[0].Tables = func(context.Context) ([]outbox.Table, error) { return tables, nil }
+	})
+	own := shape.OwnTopic("shop.public.x_y", "public.x!y", 1)
+	f.make("shop.audit", 1)
+	f.make("shop.public.x_y", 1)
+	f.make(own, 1)
+	const key = `{"id":7}`
+	f.write(ann, "INSERT", "of the underscore", "public.x_y", key, "null", key)
+	id := f.write(ann, "INSERT", "of the mark", "public.x!y", key, "null", key) // with a record in the topic of the other table
+	f.commit(record(own, key, `{"before":null,"after":{"id":7},"source":{"schema":"public","table":"x!y"},"op":"c","pgtee":`+blockOf(ann, "true")+`}`, id+"/0"))
+	for path, want := range map[string]string{
+		"/row?table=public.x!y&key=7": "topic " + own, "/row?table=x_y&key=7": "topic shop.public.x_y", "/transaction?id=" + id: own, "/tables": own,
+		"/row?table=public.x+y": "No row of public.x y was published yet",
+	} {
+		f.expect(f.page(path), want)
+	}
+	if page := f.page("/row?table=x_y&key=7"); strings.Contains(page, "of the mark") || !strings.Contains(page, "1 change,") {
+		t.Errorf("the history has rows of another table:\n%s", page)
+	}
+}
 
 // rowRecord is a record of public.orders. pgtee is its block, or "null".
 func rowRecord(f *fixture, key, op, before, after, pgtee string) *kgo.Record {

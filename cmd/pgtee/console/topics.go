@@ -14,6 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	published "github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // Limits of what one request reads from Kafka. When one is reached, the page shows what was found so far, and has a link to go on.
@@ -113,10 +116,37 @@ func (t *topics) bounds(ctx context.Context, topic string) (starts, ends positio
 	return starts, ends, err
 }
 
+// extent is a topic with the first offset and the last stable offset of each partition.
+type extent struct {
+	topic        string
+	starts, ends position
+}
+
+// ofTable returns the topic of a table: the one of its name or, if that was not available, its own, whose existence shows that it is in use.
+func (t *topics) ofTable(ctx context.Context, prefix, table string) (extent, error) {
+	named, own := topicsOf(prefix, table)
+	starts, ends, err := t.sizes(ctx, []string{own, named})
+	if err != nil {
+		return extent{}, err
+	}
+	for _, topic := range []string{own, named} {
+		if ends[topic] != nil {
+			return extent{topic, starts[topic], ends[topic]}, nil
+		}
+	}
+	return extent{topic: named}, errNoTopic
+}
+
+// topicsOf returns the two topics that a table may have.
+func topicsOf(prefix, table string) (named, own string) {
+	named = published.TopicName(prefix, table)
+	return named, shape.OwnTopic(named, table, 1)
+}
+
 func offsetsOf(listed map[int32]kadm.ListedOffset) (position, error) {
 	p := position{}
 	for partition, offset := range listed {
-		if errors.Is(offset.Err, kerr.UnknownTopicOrPartition) {
+		if errors.Is(offset.Err, kerr.UnknownTopicOrPartition) || errors.Is(offset.Err, kerr.InvalidTopicException) { // the name of a table may be too long
 			return nil, errNoTopic
 		}
 		if offset.Err != nil {

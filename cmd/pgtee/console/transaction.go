@@ -181,11 +181,17 @@ func (p *transactionPage) readRows(ctx context.Context, s *Stream, table string,
 		if searching = searching || t.Table == table; !searching || more != nil {
 			continue
 		}
-		changes, next, err := p.changes(ctx, reading, row.Topic, before, left)
+		of, err := reading.ofTable(ctx, s.Prefix, t.Table)
+		var changes []*change
+		var next position
 		switch {
+		case err == nil:
+			row.Topic = of.topic
+			changes, next, err = p.changes(ctx, reading, t.Table, of, before, left)
 		case errors.Is(err, errNoTopic):
-			row.Problem = "there is no topic of this name: the table is not published, or its topic has another name (--topic-template, tables:)"
-		case err != nil:
+			row.Problem, err = "there is no topic of this name: the table is not published, or its topic has another name (--topic-template, tables:)", nil
+		}
+		if err != nil {
 			return err
 		}
 		row.Searched, row.Found = true, rowsOf(changes)
@@ -207,23 +213,19 @@ func (p *transactionPage) readRows(ctx context.Context, s *Stream, table string,
 	return nil
 }
 
-// changes returns the last rows of the transaction in one topic before a position (nil: all rows), in order, and the position to continue from (nil:
-// there are no more).
-func (p *transactionPage) changes(ctx context.Context, from *reading, topic string, before position, want int) (list []*change, more position, err error) {
-	starts, ends, err := from.bounds(ctx, topic)
-	if err != nil {
-		return nil, nil, err
-	}
+// changes returns the last rows of the transaction in the topic of one table before a position (nil: all rows), in order, and the position to continue
+// from (nil: there are no more).
+func (p *transactionPage) changes(ctx context.Context, from *reading, table string, of extent, before position, want int) (list []*change, more position, err error) {
 	if before == nil {
-		if before, err = from.at(ctx, topic, p.At.Add(settles)); err != nil {
+		if before, err = from.at(ctx, of.topic, p.At.Add(settles)); err != nil {
 			return nil, nil, err
 		}
 	}
 	id := transactionID(p.ID)
 	own, _ := commitOf(id)
-	records, more, err := from.find(ctx, search{topic: topic, starts: starts, before: within(before, starts, ends), want: want,
+	records, more, err := from.find(ctx, search{topic: of.topic, starts: of.starts, before: within(before, of.starts, of.ends), want: want,
 		keep: func(r *kgo.Record) bool {
-			return r.Value != nil && transactionID(header(r, published.EventIDHeader)) == id
+			return r.Value != nil && transactionID(header(r, published.EventIDHeader)) == id && isOf(r, table)
 		},
 		stop: func(r *kgo.Record) bool {
 			have := header(r, published.EventIDHeader)
