@@ -94,7 +94,19 @@ func untilFull(list []sampleOf, limit int64) time.Duration {
 	if grown <= 0 || last.retained < limit/20 { // below 5 % of the limit, WAL comes and goes with each checkpoint
 		return 0
 	}
-	return max(time.Second, time.Duration(float64(limit-last.retained)/float64(grown)*float64(passed)))
+	return timeFor(max(0, limit-last.retained), grown, passed)
+}
+
+// maxPrediction is what a trend of minutes can say something about.
+const maxPrediction = 365 * 24 * time.Hour
+
+// timeFor predicts how long left takes if done took this long, at least a second; 0: longer than maxPrediction.
+func timeFor(left, done int64, took time.Duration) time.Duration {
+	seconds := float64(left) / float64(done) * took.Seconds()
+	if seconds > maxPrediction.Seconds() { // which may be more than a Duration can hold
+		return 0
+	}
+	return max(time.Second, time.Duration(seconds*float64(time.Second)))
 }
 
 // untilCopied predicts when the running snapshot ends, from the rows that were copied in the last minute.
@@ -109,7 +121,7 @@ func untilCopied(list []sampleOf, now publisher.Stats) time.Duration {
 	if copied <= 0 || left <= 0 {
 		return 0
 	}
-	return time.Duration(float64(left) / float64(copied) * float64(last.at.Sub(first.at)))
+	return timeFor(left, copied, last.at.Sub(first.at))
 }
 
 // signalSnapshot pauses, resumes or cancels a snapshot.
