@@ -128,17 +128,20 @@ type groupState struct {
 	Group, State string
 	Members      int
 	Lag          int64
+	Problem      string // why Lag is not known; "": it is
 	Topics       []groupTopic
 }
 
 type groupTopic struct {
-	Topic string
-	Lag   int64
+	Topic   string
+	Lag     int64
+	Problem string
 }
 
 type groupsPage struct {
 	Groups []groupState
 	Prefix string
+	More   int // groups that were not queried
 }
 
 // maxGroups is the maximum number of consumer groups that the page queries.
@@ -155,33 +158,49 @@ func (c *Console) groups(r *http.Request, _ person) (any, error) {
 	if err != nil {
 		return nil, kafkaError(err)
 	}
+	p := groupsPage{Prefix: s.Prefix}
 	names := listed.Groups()
-	lags, err := c.topics.admin.Lag(ctx, names[:min(len(names), maxGroups)]...)
+	if len(names) == 0 { // without names Lag would query all groups
+		return p, nil
+	}
+	if len(names) > maxGroups {
+		p.More, names = len(names)-maxGroups, names[:maxGroups]
+	}
+	lags, err := c.topics.admin.Lag(ctx, names...)
 	if err != nil {
 		return nil, kafkaError(err)
 	}
-	p := groupsPage{Prefix: s.Prefix}
 	for _, lag := range lags.Sorted() {
 		if state, ours := groupOf(lag, s.Prefix); ours {
 			p.Groups = append(p.Groups, state)
 		}
 	}
-	slices.SortStableFunc(p.Groups, func(a, b groupState) int { return cmp.Compare(b.Lag, a.Lag) })
+	slices.SortStableFunc(p.Groups, func(a, b groupState) int {
+		return cmp.Or(strings.Compare(b.Problem, a.Problem), cmp.Compare(b.Lag, a.Lag)) // those with a problem first
+	})
 	return p, nil
 }
 
-// groupOf returns the part of a group that concerns the topics of a prefix.
+// groupOf returns the part of a group that concerns the topics of a prefix. A group that cannot be queried may concern them.
 func groupOf(lag kadm.DescribedGroupLag, prefix string) (state groupState, ours bool) {
 	state = groupState{Group: lag.Group, State: lag.State, Members: len(lag.Members)}
+	if err := lag.Error(); err != nil {
+		state.Problem = kafkaError(err).Error()
+		return state, true
+	}
 	for _, topic := range slices.Sorted(maps.Keys(lag.Lag)) {
 		if !strings.HasPrefix(topic, prefix+".") {
 			continue
 		}
 		one := groupTopic{Topic: topic}
 		for _, partition := range lag.Lag[topic] {
+			if partition.Err != nil {
+				one.Problem = kafkaError(partition.Err).Error()
+			}
 			one.Lag += max(0, partition.Lag)
 		}
 		state.Lag += one.Lag
+		state.Problem = cmp.Or(state.Problem, one.Problem)
 		state.Topics = append(state.Topics, one)
 	}
 	return state, len(state.Topics) > 0
