@@ -151,10 +151,18 @@ func TestPause(t *testing.T) {
 	if shown := eval[int](p, `document.querySelectorAll("#events .event").length`); shown != 1 {
 		t.Errorf("%d rows while it is paused", shown)
 	}
+	for _, hidden := range []string{"true", "false"} { // another tab, and back
+		p.script(`Object.defineProperty(document, "hidden", {value: ` + hidden + `, configurable: true}); document.dispatchEvent(new Event("visibilitychange"))`)
+	}
+	execute(t, conn, "UPDATE customers SET city = 'pause and back' WHERE id = 3")
+	p.await("the count after a visit to another tab", fmt.Sprintf(`document.getElementById("state").textContent === "paused, %d new"`, n+1))
+	p.script(`window.opened = 0; const known = EventSource; window.EventSource = class extends known { constructor(url) { super(url); opened++; } }; const now = Date.now(); Date.now = () => now + 60000`)
+	p.await("a new connection after a minute of silence", `opened === 1`)
+	p.await("the count after it", fmt.Sprintf(`document.getElementById("state").textContent === "paused, %d new"`, n+1))
 	p.press(" ")
-	p.await("all of them", fmt.Sprintf(`document.querySelectorAll("#events .event").length === %d`, n+1))
-	if ids := eval[int](p, `new Set([...document.querySelectorAll("#events .event")].map(e => e.dataset.id)).size`); ids != n+1 {
-		t.Errorf("%d different transactions, want %d", ids, n+1)
+	p.await("all of them", fmt.Sprintf(`document.querySelectorAll("#events .event").length === %d`, n+2))
+	if ids := eval[int](p, `new Set([...document.querySelectorAll("#events .event")].map(e => e.dataset.id)).size`); ids != n+2 {
+		t.Errorf("%d different transactions, want %d", ids, n+2)
 	}
 	p.press("j")
 	p.press("j")

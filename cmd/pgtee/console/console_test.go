@@ -696,6 +696,19 @@ func TestQuietStream(t *testing.T) {
 	answer.Body.Close()
 }
 
+// TestAlive: a browser is told that the connection works by an event that scripts receive, which they do not a comment.
+func TestAlive(t *testing.T) {
+	f := newFixture(t, nil)
+	v, received := f.viewer()
+	v.at = position{0: 7}
+	if err := v.sendAlive(); err != nil {
+		t.Fatal(err)
+	}
+	if text := received.Body.String(); text != "event: alive\nid: 0:7\ndata: {}\n\n" {
+		t.Errorf("the browser receives %q", text)
+	}
+}
+
 // TestBacklog: what a viewer cannot be shown is counted.
 func TestBacklog(t *testing.T) {
 	v := &viewer{c: &Console{}, at: position{}}

@@ -227,7 +227,7 @@ func (v *viewer) serve(ctx context.Context, after position) {
 			return
 		case <-news:
 		case <-alive.C:
-			if v.write([]byte("id: "+v.at.String()+"\n\n: alive\n\n")) != nil {
+			if v.sendAlive() != nil {
 				return
 			}
 		}
@@ -318,6 +318,11 @@ func (v *viewer) sendFrame() error {
 // last event that it has received.
 func (v *viewer) sendTrouble(text string) error {
 	return v.send("trouble", "", map[string]string{"text": text})
+}
+
+// sendAlive tells the browser that the connection works and nothing new has been published: a browser that hears nothing for a while connects again.
+func (v *viewer) sendAlive() error {
+	return v.send("alive", "id: "+v.at.String()+"\n", struct{}{})
 }
 
 // send sends one server-sent event; id is its line with the id, or "".

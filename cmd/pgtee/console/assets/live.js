@@ -2,7 +2,8 @@
 
 import {fragment, localise} from "./markup.js";
 
-const maxRows = 1000; // kept on the page
+const maxRows = 1000;     // kept on the page
+const maxSilence = 30000; // in milliseconds; the server sends something every ten seconds
 const list = document.getElementById("events");
 const state = document.getElementById("state");
 const news = document.getElementById("news");
@@ -14,6 +15,7 @@ let paused = false;
 let waiting = 0, passed = 0;     // since the pause: events that match the filter; how many of them the server no longer sends
 let source = null;
 let retry = 0;
+let heard = 0;                   // when the server last said something
 
 if (shown !== undefined) {
   document.getElementById("tools").hidden = false;
@@ -24,21 +26,27 @@ if (shown !== undefined) {
   addEventListener("pageshow", () => connect());
   addEventListener("scroll", scrolled, {passive: true});
   pauseButton.addEventListener("click", () => paused ? resume() : pause());
+  setInterval(listen, 5000);
 }
 if (matchMedia("(max-width: 40rem)").matches && !document.querySelector(".filter a")) document.getElementById("filter").open = false; // leave room for the events
 document.getElementById("help")?.addEventListener("click", () => document.getElementById("keys").showModal());
 document.addEventListener("keydown", key);
 document.addEventListener("click", filterBy);
 
+// connect continues after the last row on the page: what has come since a pause comes again, and is counted again.
 function connect() {
   if (source) return;
+  waiting = passed = 0;
+  heard = Date.now();
   const url = new URL("/live/events", location);
   for (const [name, value] of new URLSearchParams(location.search)) if (name !== "before") url.searchParams.append(name, value);
   url.searchParams.set("after", shown);
   source = new EventSource(url);
-  source.addEventListener("open", () => { retry = 0; tell(); });
-  source.addEventListener("rows", take);
-  source.addEventListener("trouble", event => {
+  const on = (kind, act) => source.addEventListener(kind, event => { heard = Date.now(); act(event); });
+  on("open", () => { retry = 0; tell(); });
+  on("rows", take);
+  on("alive", event => { if (!paused) shown = event.lastEventId; });
+  on("trouble", event => {
     const {text} = JSON.parse(event.data);
     trouble.textContent = text;
     trouble.hidden = !text;
@@ -54,6 +62,13 @@ function disconnect(why) {
   source?.close();
   source = null;
   tell(why);
+}
+
+// listen connects again if nothing was heard for a while: the browser does not notice a connection that the network has lost.
+function listen() {
+  if (!source || Date.now() - heard < maxSilence) return;
+  disconnect("not connected; trying again");
+  connect();
 }
 
 function take(event) {

@@ -11,7 +11,7 @@ async function refresh() {
   if (document.hidden || asking) return; // a slow server gets one request at a time
   asking = true;
   try {
-    const answer = await fetch(location.href);
+    const answer = await fetch(location.href, {signal: AbortSignal.timeout(30000)});
     if (answer.status === 401) { location.reload(); return; } // the login has ended
     if (!answer.ok) throw new Error(answer.status);
     replace(fragment(await answer.text()));

@@ -69,7 +69,7 @@ async function follow(place) {
   async function look() {
     if (document.hidden) return;
     try {
-      const answer = await fetch(place.dataset.series);
+      const answer = await fetch(place.dataset.series, {signal: AbortSignal.timeout(30000)});
       if (answer.ok) { const data = await answer.json(); drawn.forEach(chart => chart.draw(data)); }
     } catch { /* the server is away: retry next time */ }
   }
