@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	published "github.com/pgtee/pgtee/publisher/record"
 )
 
 // rowPage shows every change of one row, with its author and statement, and who wrote the current value of each column.
@@ -130,28 +132,46 @@ func (p *rowPage) keyBytes() ([]byte, error) {
 		if i > 0 {
 			text = append(text, ',')
 		}
-		name, _ := json.Marshal(column.Name)
-		text = append(append(append(text, name...), ':'), compact(raw)...)
+		text = append(published.AppendJSONString(text, column.Name), ':')
+		text = append(text, canonical(raw)...)
 	}
 	p.Key = string(append(text, '}'))
 	return []byte(p.Key), nil
 }
 
-// typedKey parses NAME=VALUE, or a value alone. A value is text if the column's values in the topic are.
+// canonical returns a value as it is written in topics.
+func canonical(raw json.RawMessage) []byte {
+	var text string
+	if raw[0] == '"' && json.Unmarshal(raw, &text) == nil {
+		return published.AppendJSONString(nil, text)
+	}
+	return compact(raw)
+}
+
+// typedKey parses NAME=VALUE,NAME=VALUE. For a key of one column, it is the value with or without the name, and may contain commas.
 func typedKey(typed string, columns []field) (given []field) {
-	named := strings.Contains(typed, "=")
-	if len(columns) == 1 && !named {
-		typed = columns[0].Name + "=" + typed
+	if len(columns) == 1 {
+		name := columns[0].Name
+		if before, value, found := strings.Cut(typed, "="); found && strings.TrimSpace(before) == name {
+			typed = value
+		}
+		return []field{{name, typedValue(typed, columns[0].Raw)}}
 	}
 	for part := range strings.SplitSeq(typed, ",") {
 		name, value, _ := strings.Cut(part, "=")
-		raw := json.RawMessage(strings.TrimSpace(value))
-		if like := get(columns, strings.TrimSpace(name)); like == nil || like[0] == '"' || !json.Valid(raw) {
-			raw, _ = json.Marshal(string(raw))
-		}
-		given = append(given, field{strings.TrimSpace(name), raw})
+		name = strings.TrimSpace(name)
+		given = append(given, field{name, typedValue(value, get(columns, name))})
 	}
 	return given
+}
+
+// typedValue returns a typed value as JSON: text if the column's values in the topic are, such as like, or if it is nothing else.
+func typedValue(typed string, like json.RawMessage) json.RawMessage {
+	raw := json.RawMessage(strings.TrimSpace(typed))
+	if like == nil || like[0] == '"' || !json.Valid(raw) {
+		return published.AppendJSONString(nil, []byte(raw))
+	}
+	return raw
 }
 
 func (p *rowPage) example() string {

@@ -162,3 +162,18 @@ func TestBlameOfCopies(t *testing.T) {
 	f.commit(emptying(f, "missed", "null"), emptying(f, "", blockOf(ann, "true")), rowRecord(f, key, "r", "null", `{"id":7,"state":"found","note":"b"}`, "null"))
 	expect("state", ">snapshot<") // a TRUNCATE while the resync waits
 }
+
+// TestTypedKeys: a key that somebody types becomes the bytes that are in the topic.
+func TestTypedKeys(t *testing.T) {
+	for _, test := range []struct{ like, typed, want string }{
+		{`{"id":1}`, "7", `{"id":7}`}, {`{"id":1}`, "id = 7", `{"id":7}`}, {`{"id":1}`, `{ "id" : 7 }`, `{"id":7}`},
+		{`{"name":"a"}`, "AT&T", `{"name":"AT&T"}`}, {`{"name":"a"}`, `{"name":"AT\u0026T"}`, `{"name":"AT&T"}`}, {`{"name":"a"}`, "7", `{"name":"7"}`},
+		{`{"name":"a"}`, "Doe, Jane", `{"name":"Doe, Jane"}`}, {`{"name":"a"}`, "name=Doe, Jane", `{"name":"Doe, Jane"}`}, {`{"name":"a"}`, "a=b", `{"name":"a=b"}`}, {`{"name":"a"}`, `"quoted" <é>`, `{"name":"\"quoted\" <é>"}`},
+		{`{"r&d":1}`, "7", `{"r&d":7}`}, {`{"tenant":"a","id":1}`, "id=7, tenant=x&y", `{"tenant":"x&y","id":7}`},
+	} {
+		p := rowPage{Table: "public.orders", Key: test.typed, Recent: []*change{{Key: []byte(test.like)}}}
+		if key, err := p.keyBytes(); err != nil || string(key) != test.want {
+			t.Errorf("%s becomes %s (%v), want %s", test.typed, key, err, test.want)
+		}
+	}
+}
