@@ -3,8 +3,10 @@ package main
 import (
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // One file and one environment serve all commands: what they say about the proxy and the publisher is not taken for a flag of the same name that means
@@ -93,6 +95,36 @@ func TestSocketDirectory(t *testing.T) {
 
 var unitSetting = regexp.MustCompile(`(?m)^(ExecStart|Environment)=(.*)$`)
 
+var (
+	unitTimeout    = regexp.MustCompile(`(?m)^TimeoutStopSec=(\d+)$`)
+	composeTimeout = regexp.MustCompile(`(?m)^    stop_grace_period: (\d+)s`)
+)
+
+func seconds(t *testing.T, text string) time.Duration {
+	t.Helper()
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(n) * time.Second
+}
+
+// Compose does not kill the process before it has drained.
+func TestComposeWaits(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := parse([]string{"run", "--postgres", "postgres://u@h/x", "--kafka", "h:1"}, terminal{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	drain := command.(*runCommand).Drain
+	if kill := composeTimeout.FindStringSubmatch(string(text)); kill == nil || drain >= seconds(t, kill[1]) {
+		t.Errorf("Compose kills the process after %s, --drain is %s", kill, drain)
+	}
+}
+
 // The units of the packages, with the example configuration: proxy and publisher run on one host, and no console is open to every account of it.
 func TestUnits(t *testing.T) {
 	served := map[string]serviceFlags{}
@@ -124,6 +156,9 @@ func TestUnits(t *testing.T) {
 				served[unit] = c.serviceFlags
 			case *publishCommand:
 				served[unit] = c.serviceFlags
+			}
+			if kill := unitTimeout.FindStringSubmatch(string(text)); kill == nil || served[unit].Drain >= seconds(t, kill[1]) {
+				t.Errorf("systemd kills the process after %s, --drain is %s", kill, served[unit].Drain)
 			}
 			if s := served[unit]; s.Metrics == "" || s.Console != "" && s.ConsoleLogins == "" {
 				t.Errorf("metrics at %q, console at %q, its logins in %q", s.Metrics, s.Console, s.ConsoleLogins)

@@ -185,7 +185,7 @@ var Catalogue = []Area{
 		{"connections-silent", warning, "Connections that have sent nothing are closed to make room for others.", "Find out who connects; raise --max-logins."},
 		{"server-role-unknown", warning, "The role of a server of the cluster is unknown: no session goes there.", "Check that it is running."},
 		{"accept-failed", warning, "The proxy cannot accept connections.", "See the error: usually too few file descriptors (LimitNOFILE)."},
-		{"sessions-cut", warning, "Sessions did not end within --drain and were cut off.", "Raise --drain, or end long transactions before an upgrade."},
+		{"sessions-cut", warning, "Sessions did not end within --drain and were cut off.", "Raise --drain and, above it, the time until the process is killed (TimeoutStopSec of systemd, stop_grace_period of Compose, terminationGracePeriodSeconds of Kubernetes), or end long transactions before an upgrade."},
 		{"tls-files-refused", warning, "Changed TLS files cannot be used: the former certificate stays.", "See the error; correct the files."},
 		{"configuration-refused", warning, "A changed configuration cannot be used: everything stays as it was.", "See the error; correct the file and send SIGHUP again."},
 	}},
