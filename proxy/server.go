@@ -20,6 +20,9 @@ type Server struct {
 	Direct  bool        // start with the TLS handshake: sslnegotiation=direct, PostgreSQL 17
 	Plain   bool        // continue without TLS if the server does not offer it: sslmode=prefer
 
+	// Renewed returns TLS with its files as they are now; nil: it has none, or they do not change.
+	Renewed func() *tls.Config
+
 	// Role queries the server's role, with a login of the proxy's own. It is required for each address if there is a Target.
 	Role func(context.Context) (Role, error)
 }
@@ -48,7 +51,11 @@ func (p *Proxy) connect(ctx context.Context, server Server) (net.Conn, error) {
 		conn.SetDeadline(time.Time{})
 		return conn, nil
 	}
-	config := server.TLS.Clone()
+	config := server.TLS
+	if server.Renewed != nil {
+		config = server.Renewed()
+	}
+	config = config.Clone()
 	config.NextProtos = []string{alpn}
 	encrypted := tls.Client(conn, config)
 	if err == nil {

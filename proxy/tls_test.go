@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -118,4 +119,32 @@ func (r *recorder) Read(p []byte) (int, error) {
 	n, err := r.Conn.Read(p)
 	r.heard = append(r.heard, p[:n]...)
 	return n, err
+}
+
+// A connection to the server uses the files as they are now.
+func TestRenewedServerTLS(t *testing.T) {
+	authority := httptest.NewTLSServer(nil)
+	defer authority.Close()
+	trusting := authority.Client().Transport.(*http.Transport).TLSClientConfig
+	server := listen(t)
+	way := Server{Address: server.Addr().String(), TLS: &tls.Config{ServerName: "127.0.0.1"}, Direct: true, Renewed: func() *tls.Config {
+		config := trusting.Clone()
+		config.ServerName = "127.0.0.1"
+		return config
+	}}
+	go func() {
+		conn, err := server.Accept()
+		if err == nil {
+			tls.Server(conn, &tls.Config{Certificates: authority.TLS.Certificates, NextProtos: []string{alpn}}).Handshake()
+		}
+	}()
+	p, err := New(Config{Outbox: OutboxOff, Servers: []Server{way}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := p.connect(t.Context(), way)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
 }

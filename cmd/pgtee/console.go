@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"regexp"
 	"strings"
@@ -33,8 +34,18 @@ func (f *consoleFlags) setShown(values map[string]flagValue) {
 // config returns the configuration that the flags describe; open is everybody's role if there are no logins.
 func (f consoleFlags) config(open console.Role, log *zap.Logger) (cfg console.Config, err error) {
 	cfg = console.Config{Open: open, Hosts: f.ConsoleHost, Settings: withoutSecrets(f.shown), Version: version(), Log: log.Named("console")}
-	if cfg.Certificates, err = certificates("--console", f.ConsoleCert, f.ConsoleKey); err != nil {
+	files, err := readTLS("--console", "", f.ConsoleCert, f.ConsoleKey)
+	if err != nil {
 		return cfg, err
+	}
+	if f.ConsoleCert != "" {
+		cfg.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			config, refused := files.current()
+			if refused != nil {
+				log.Warn("the new certificate of the console is invalid; the old one stays in effect", zap.String("finding", "tls-files-refused"), zap.Error(refused))
+			}
+			return &config.Certificates[0], nil
+		}
 	}
 	if f.ConsoleLogins != "" {
 		if cfg.Logins, err = console.ReadLogins(f.ConsoleLogins); err != nil {

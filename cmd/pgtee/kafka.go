@@ -49,11 +49,11 @@ type loginFlags struct {
 func (f loginFlags) options() ([]kgo.Opt, error) {
 	var options []kgo.Opt
 	if f.KafkaTLS {
-		config, err := clientTLS("--kafka", f.KafkaCA, f.KafkaCert, f.KafkaKey)
+		files, err := readTLS("--kafka", f.KafkaCA, f.KafkaCert, f.KafkaKey)
 		if err != nil {
 			return nil, err
 		}
-		options = append(options, kgo.DialTLSConfig(config))
+		options = append(options, kgo.Dialer(files.dial))
 	} else if f.KafkaCA != "" || f.KafkaCert != "" || f.KafkaKey != "" {
 		return nil, errors.New("--kafka-ca, --kafka-cert and --kafka-key need --kafka-tls")
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -75,10 +76,12 @@ func (f postgresFlags) servers() ([]proxy.Server, error) {
 			return nil, usage(fmt.Errorf("--postgres %s: %s", p, problemOf(err)))
 		}
 		direct := config.SSLNegotiation == "direct"
-		first := pgconn.FallbackConfig{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}
-		for _, way := range append([]*pgconn.FallbackConfig{&first}, config.Fallbacks...) {
+		for i, way := range waysOf(config) {
 			next := server(way.Host, way.Port, way.TLSConfig, direct)
-			next.Role = roleOf(config, way)
+			if next.TLS != nil {
+				next.Renewed = renewing(p, i, next.TLS)
+			}
+			next.Role = roleOf(config, way, next.Renewed)
 			if len(list) > 0 {
 				last := &list[len(list)-1]
 				last.Plain = next.TLS == nil && last.TLS != nil && next.Address == last.Address
@@ -87,6 +90,27 @@ func (f postgresFlags) servers() ([]proxy.Server, error) {
 		}
 	}
 	return list, nil
+}
+
+// waysOf returns every combination of host and encryption, in the order in which they are tried.
+func waysOf(config *pgconn.Config) []*pgconn.FallbackConfig {
+	first := pgconn.FallbackConfig{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}
+	return append([]*pgconn.FallbackConfig{&first}, config.Fallbacks...)
+}
+
+// renewing returns a function that returns the TLS configuration of a URL's way, at first config, with the files as they are now: certificates are
+// renewed while the process runs. If the files cannot be used, the last configuration stays in effect.
+func renewing(p postgresURL, way int, config *tls.Config) func() *tls.Config {
+	var last atomic.Pointer[tls.Config]
+	last.Store(config)
+	return func() *tls.Config {
+		if now, err := pgconn.ParseConfig(p.url.String()); err == nil {
+			if ways := waysOf(now); way < len(ways) && ways[way].TLSConfig != nil {
+				last.Store(ways[way].TLSConfig)
+			}
+		}
+		return last.Load()
+	}
 }
 
 // target returns target_session_attrs of the URLs or the environment.
@@ -100,7 +124,7 @@ func (f postgresFlags) target() proxy.Target {
 }
 
 // roleOf returns a function that queries a server's role, over a connection that is kept between queries.
-func roleOf(config *pgconn.Config, way *pgconn.FallbackConfig) func(context.Context) (proxy.Role, error) {
+func roleOf(config *pgconn.Config, way *pgconn.FallbackConfig, renewed func() *tls.Config) func(context.Context) (proxy.Role, error) {
 	own := config.Copy()
 	own.Host, own.Port, own.TLSConfig = way.Host, way.Port, way.TLSConfig
 	own.ValidateConnect = nil
@@ -113,6 +137,9 @@ func roleOf(config *pgconn.Config, way *pgconn.FallbackConfig) func(context.Cont
 	var conn *pgconn.PgConn
 	return func(ctx context.Context) (role proxy.Role, err error) {
 		if conn == nil || conn.IsClosed() {
+			if renewed != nil {
+				own.TLSConfig = renewed()
+			}
 			if conn, err = pgconn.ConnectConfig(ctx, own); err != nil {
 				return role, err
 			}

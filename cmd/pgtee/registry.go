@@ -29,11 +29,11 @@ func (f registryFlags) reader() (*decode.Avro, error) {
 	if len(f.SchemaRegistry) == 0 {
 		return nil, nil
 	}
-	tls, err := clientTLS("--schema-registry", f.SchemaRegistryCA, f.SchemaRegistryCert, f.SchemaRegistryKey)
+	files, err := readTLS("--schema-registry", f.SchemaRegistryCA, f.SchemaRegistryCert, f.SchemaRegistryKey)
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: tls, Proxy: http.ProxyFromEnvironment}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: files.config, DialTLSContext: files.dial, Proxy: http.ProxyFromEnvironment}}
 	return &decode.Avro{URLs: f.SchemaRegistry, Client: client, Authorize: f.authorize}, nil
 }
 
@@ -42,7 +42,7 @@ func (f registryFlags) registry(log *zap.Logger) (*avro.Registry, error) {
 	if len(f.SchemaRegistry) == 0 {
 		return nil, errors.New("avro needs a schema registry: add --schema-registry http://HOST:PORT")
 	}
-	config, err := clientTLS("--schema-registry", f.SchemaRegistryCA, f.SchemaRegistryCert, f.SchemaRegistryKey)
+	files, err := readTLS("--schema-registry", f.SchemaRegistryCA, f.SchemaRegistryCert, f.SchemaRegistryKey)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,8 @@ func (f registryFlags) registry(log *zap.Logger) (*avro.Registry, error) {
 	}
 	registry, err := avro.NewRegistry(avro.RegistryConfig{
 		URLs:      f.SchemaRegistry,
-		TLS:       config,
+		TLS:       files.config,
+		DialTLS:   files.dial,
 		Authorize: f.authorize,
 		LookUp:    !f.AutoRegister,
 		Log:       log,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -18,10 +19,14 @@ import (
 type RegistryConfig struct {
 	URLs      []string                  // tried in order until one works
 	TLS       *tls.Config               // nil: the system's certificate authorities
+	DialTLS   DialFunc                  // opens encrypted connections, except through an HTTP proxy; nil: with TLS
 	Authorize func(*http.Request) error // adds credentials to each request; nil: no credentials
 	LookUp    bool                      // never register a schema: it must exist already
 	Log       *zap.Logger               // nil: no logging
 }
+
+// DialFunc opens a connection.
+type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // requestTimeout bounds how long one URL may take to respond.
 const requestTimeout = 5 * time.Second
@@ -47,7 +52,7 @@ func NewRegistry(cfg RegistryConfig) (*Registry, error) {
 	options := []sr.ClientOpt{
 		sr.URLs(cfg.URLs...),
 		sr.UserAgent("pgtee"),
-		sr.HTTPClient(&http.Client{Transport: newTransport(cfg.TLS), Timeout: requestTimeout}),
+		sr.HTTPClient(&http.Client{Transport: newTransport(cfg.TLS, cfg.DialTLS), Timeout: requestTimeout}),
 	}
 	if cfg.Authorize != nil {
 		options = append(options, sr.PreReq(cfg.Authorize))

@@ -13,8 +13,9 @@ const maxAnswerBytes = 16 << 20
 // transport adapts HTTP to the registry's client.
 type transport struct{ http.RoundTripper }
 
-func newTransport(config *tls.Config) transport {
+func newTransport(config *tls.Config, dialTLS DialFunc) transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DialTLSContext = dialTLS
 	if config != nil {
 		t.TLSClientConfig = config.Clone()
 	}

@@ -28,7 +28,7 @@ type Config struct {
 	Open   Role     // role of everybody if there are no logins; only on loopback
 	Hosts  []string // host names that browsers may use, in addition to those of loopback and the listening address
 
-	Certificates []tls.Certificate // none: plain HTTP
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error) // of the server; nil: plain HTTP
 
 	Brokers      []string // none: a proxy alone, with only sessions and settings to show
 	KafkaOptions []kgo.Opt
@@ -108,7 +108,7 @@ func newConsole(listener net.Listener, cfg Config) (*Console, error) {
 // URL returns the URL for a browser on this machine.
 func (c *Console) URL() string {
 	scheme := "http"
-	if len(c.cfg.Certificates) > 0 {
+	if c.cfg.Certificate != nil {
 		scheme = "https"
 	}
 	host, port, _ := net.SplitHostPort(c.listener.Addr().String())
@@ -139,8 +139,8 @@ func (c *Console) Run(ctx context.Context) error {
 		c.close()
 	}()
 	serve := func() error { return server.Serve(c.listener) }
-	if len(c.cfg.Certificates) > 0 {
-		server.TLSConfig = &tls.Config{Certificates: c.cfg.Certificates, MinVersion: tls.VersionTLS12}
+	if c.cfg.Certificate != nil {
+		server.TLSConfig = &tls.Config{GetCertificate: c.cfg.Certificate, MinVersion: tls.VersionTLS12}
 		serve = func() error { return server.ServeTLS(c.listener, "", "") }
 	}
 	if err := serve(); !errors.Is(err, http.ErrServerClosed) {

@@ -134,7 +134,7 @@ func newGuard(address net.Addr, cfg Config) (*guard, error) {
 	if len(cfg.Logins) == 0 && (ip == nil || !ip.IsLoopback()) {
 		return nil, fmt.Errorf("--console: %s is no loopback address: say who may log in with --console-logins FILE, or listen on 127.0.0.1", address)
 	}
-	g := &guard{logins: cfg.Logins, open: cfg.Open, secure: len(cfg.Certificates) > 0, foreign: http.NewCrossOriginProtection(), log: cfg.Log,
+	g := &guard{logins: cfg.Logins, open: cfg.Open, secure: cfg.Certificate != nil, foreign: http.NewCrossOriginProtection(), log: cfg.Log,
 		tickets: map[[sha256.Size]byte]*ticket{}}
 	if ip.IsUnspecified() && len(cfg.Hosts) == 0 {
 		return nil, fmt.Errorf("--console %s: say by which name browsers call it with --console-host NAME: other names are refused", address)

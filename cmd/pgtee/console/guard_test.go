@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -256,7 +257,8 @@ func TestOpenOnlyOnLoopback(t *testing.T) {
 func TestTLS(t *testing.T) {
 	other := httptest.NewTLSServer(nil)
 	defer other.Close()
-	c, err := Open("127.0.0.1:0", Config{Open: reader, Certificates: other.TLS.Certificates, Log: zap.NewNop()})
+	certificate := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &other.TLS.Certificates[0], nil }
+	c, err := Open("127.0.0.1:0", Config{Open: reader, Certificate: certificate, Log: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
