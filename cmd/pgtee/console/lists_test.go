@@ -3,12 +3,51 @@ package console
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	published "github.com/pgtee/pgtee/publisher/record"
 )
+
+// TestDeadLetterPages: each of the two lists has pages of its own, and the pieces of a letter take no place in them.
+func TestDeadLetterPages(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.dead-letter", 1)
+	f.make("shop.outbox.refused", 1)
+	f.commit(record("shop.dead-letter", "", `{"source":"the oldest letter","reason":"too large"}`, "1"))
+	f.commit(&kgo.Record{Topic: "shop.outbox.refused", Value: []byte("x"), Headers: []kgo.RecordHeader{{Key: published.RefusedTopicHeader, Value: []byte("the oldest event")}}})
+	var list []*kgo.Record
+	for range shownRecords {
+		piece := record("shop.dead-letter", "", "a piece", "2")
+		piece.Headers = append(piece.Headers, kgo.RecordHeader{Key: published.PieceHeader, Value: []byte("1/1")})
+		list = append(list, record("shop.dead-letter", "", `{"source":"a letter","reason":"too large"}`, "2"), piece,
+			&kgo.Record{Topic: "shop.outbox.refused", Value: []byte("x"), Headers: []kgo.RecordHeader{{Key: published.RefusedTopicHeader, Value: []byte("an event")}}})
+	}
+	f.commit(list...)
+	older := func(page, name string) string {
+		link := regexp.MustCompile(`href="([^"]+)">Older ` + name).FindStringSubmatch(page)
+		if link == nil {
+			t.Fatalf("there is no link to older %s", name)
+		}
+		return f.page(strings.ReplaceAll(link[1], "&amp;", "&"))
+	}
+	count := func(page string) string {
+		return fmt.Sprint(strings.Count(page, ">a letter<"), strings.Count(page, ">the oldest letter<"), strings.Count(page, ">an event<"), strings.Count(page, ">the oldest event<"))
+	}
+	first := f.page("/dead-letters")
+	events := older(first, "refused events")
+	both := older(events, "dead letters")
+	for page, want := range map[string]string{first: "100 0 100 0", events: "100 0 0 1", both: "0 1 0 1"} {
+		if got := count(page); got != want {
+			t.Errorf("a page has %s, want %s", got, want)
+		}
+	}
+}
 
 // TestGroupsUnknown: a group whose lag is not known is not called up to date, and does not disappear.
 func TestGroupsUnknown(t *testing.T) {

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -12,6 +13,40 @@ import (
 	published "github.com/pgtee/pgtee/publisher/record"
 	"github.com/pgtee/pgtee/publisher/shape"
 )
+
+// TestRowInAnotherPartition: the history of a row that was written before partitions were added is not claimed to be complete without the others.
+func TestRowInAnotherPartition(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.audit", 1)
+	f.make("shop.public.orders", 4)
+	const key = `{"id":7}`
+	direct, err := kgo.NewClient(kgo.SeedBrokers(f.broker.Address()), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer direct.Close()
+	old := record("shop.public.orders", key, `{"before":null,"after":{"id":7,"state":"first"},"source":{"schema":"public","table":"orders"},"op":"c"}`, "7300/pgtee/1/0/10/0")
+	old.Partition = (partitionOf("shop.public.orders", []byte(key), 4) + 1) % 4
+	if err := direct.ProduceSync(t.Context(), old).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	f.write(ann, "UPDATE", "a later one", "public.orders", key, `{"id":7,"state":"first"}`, `{"id":7,"state":"paid"}`)
+
+	page := f.page("/row?table=orders&key=7")
+	f.expect(page, "1 change", "where those of this row are written now", "a later one")
+	if strings.Contains(page, "every change that topic") {
+		t.Error("the page claims to be complete")
+	}
+	link := regexp.MustCompile(`href="([^"]+)">Look in the other partitions`).FindStringSubmatch(page)
+	if link == nil {
+		t.Fatal("there is no link to the other partitions")
+	}
+	older := f.page(strings.ReplaceAll(link[1], "&amp;", "&"))
+	f.expect(older, "1 change", "older changes in topic", "first", "published <time") // its record has no time of commit
+	if strings.Contains(older, "Look ") || strings.Contains(older, "a later one") || strings.Contains(older, "blame") {
+		t.Errorf("the page of older changes is\n%s", older)
+	}
+}
 
 // TestTopicOfAnotherTable: a table whose topic has the name of another table is found in its own topic, and never shown with the rows of the other one.
 func TestTopicOfAnotherTable(t *testing.T) {

@@ -1,12 +1,67 @@
 package console
 
 import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 )
+
+// TestSnapshot: an admin sees how long the copy takes, and can pause, resume and cancel it.
+func TestSnapshot(t *testing.T) {
+	now := publisher.Stats{State: "publishing"}
+	copying := &now.Snapshot
+	copying.State, copying.ID, copying.Table, copying.TablesTotal, copying.RowsDone, copying.RowsEstimated = "copying", "4f2a", "public.orders", 2, 1000, 3000
+	var asked []string
+	f := newFixture(t, func(c *Config) {
+		c.Logins = logins(t)
+		s := &c.Streams[0]
+		s.Stats = func() publisher.Stats { return now }
+		s.Signal = func(_ context.Context, r *outbox.SignalRecord) error {
+			asked = append(asked, r.Type+" "+r.Snapshot)
+			return nil
+		}
+	})
+	began := time.Now()
+	f.series[prefix].add(sampleOf{at: began, copied: 500})
+	f.series[prefix].add(sampleOf{at: began.Add(10 * time.Second), copied: 1000})
+	with := func(secret string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+secret) }
+	}
+	_, page, _ := f.get("/streams", with(adminSecret))
+	f.expect(page, "4f2a", "public.orders", "of about 3\u202f000", "0 of 2", `<td data-label="to go">40 s</td>`, ">Pause<", ">Cancel<")
+	copying.State, copying.TablesTotal = "paused", 0
+	_, page, _ = f.get("/streams", with(adminSecret))
+	f.expect(page, ">Resume<", ">Cancel<")
+	_, page, _ = f.get("/streams", with(readerSecret))
+	f.expect(page, "An admin can pause")
+	post := func(kind string) func(*http.Request) {
+		return func(r *http.Request) {
+			r.Method, r.Body = "POST", io.NopCloser(strings.NewReader(url.Values{"type": {kind}, "id": {"4f2a"}}.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+	}
+	for _, test := range []struct {
+		kind, secret string
+		want         int
+	}{
+		{outbox.PauseSnapshot, adminSecret, http.StatusSeeOther}, {outbox.ResumeSnapshot, adminSecret, http.StatusSeeOther}, {outbox.StopSnapshot, adminSecret, http.StatusSeeOther},
+		{outbox.Resync, adminSecret, http.StatusBadRequest}, {outbox.PauseSnapshot, readerSecret, http.StatusForbidden},
+	} {
+		if status, body, _ := f.get("/streams/snapshot", with(test.secret), post(test.kind)); status != test.want {
+			t.Errorf("%s: status %d, want %d: %s", test.kind, status, test.want, body)
+		}
+	}
+	if got := strings.Join(asked, ", "); got != "pause-snapshot 4f2a, resume-snapshot 4f2a, stop-snapshot 4f2a" {
+		t.Errorf("asked of the publisher: %s", got)
+	}
+}
 
 // TestLagUnknown: a publisher that does not hold the slot is not called up to date.
 func TestLagUnknown(t *testing.T) {
