@@ -2,9 +2,12 @@ package apply
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -28,16 +31,14 @@ type Events struct {
 	isSet  bool      // head is set
 	failed chan error
 	idle   bool // Next has reported that everything before the mark was taken
-	skipTo LSN  // events that committed before it are skipped
 	tick   *time.Ticker
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
-// Read continues after a mark. The mark of a new archive is zero except for its EndLSN: reading then starts at the first record that committed at or
-// after EndLSN.
-func Read(ctx context.Context, cfg Config, from Mark) (*Events, error) {
+// Read continues after a mark; the zero mark is the start of the topics. What committed before begins is left out, wherever its records are.
+func Read(ctx context.Context, cfg Config, from Mark, begins LSN) (*Events, error) {
 	cfg.archiving = true
 	w, first, err := cfg.watch(ctx)
 	if err != nil {
@@ -53,24 +54,42 @@ func Read(ctx context.Context, cfg Config, from Mark) (*Events, error) {
 		w.client.Close()
 		return nil, err
 	}
+	s.begins = begins
 	e := &Events{cfg: cfg, first: first, feed: feed{s, w.out, make(chan kgo.Fetches)}, failed: make(chan error, 2), tick: time.NewTicker(idleTick)}
-	if p.fresh {
-		s.fromStart, e.skipTo = from.EndLSN > 0, from.EndLSN
-	}
 	ctx, e.cancel = context.WithCancel(ctx)
 	e.running.Go(func() { e.failed <- w.run(ctx, first) })
 	e.running.Go(func() { e.failed <- s.poll(ctx, e.feed.fetched) })
 	return e, nil
 }
 
-// Newest returns the current position of the publisher.
+// Newest returns a mark at the current position of the publisher. Its offsets are those at which the topics begin now: no later record precedes them.
 func Newest(ctx context.Context, cfg Config) (Mark, error) {
 	w, first, err := cfg.watch(ctx)
 	if err != nil {
 		return Mark{}, err
 	}
-	w.client.Close()
-	return Mark{EndLSN: first.EndLSN, Timeline: first.Timeline, SystemID: first.SystemID, Database: first.Database, Slot: first.Slot, Cuts: first.Cuts}, nil
+	defer w.client.Close()
+	m := Mark{EndLSN: first.EndLSN, Timeline: first.Timeline, SystemID: first.SystemID, Database: first.Database, Slot: first.Slot, Cuts: first.Cuts}
+	topics, err := w.topics(ctx)
+	if err != nil || len(topics) == 0 {
+		return m, err
+	}
+	m.Offsets, m.Topics = map[string][]int64{}, map[string]string{}
+	var names []string
+	for _, t := range topics {
+		names = append(names, t.name)
+		m.Offsets[t.name], m.Topics[t.name] = make([]int64, len(t.partitions)), t.id
+	}
+	starts, err := w.admin.ListStartOffsets(ctx, names...)
+	if err = errors.Join(err, starts.Error()); err != nil {
+		return m, fmt.Errorf("where the topics of %s begin: %w", cfg.Prefix, err)
+	}
+	starts.Each(func(o kadm.ListedOffset) {
+		if list := m.Offsets[o.Topic]; int(o.Partition) < len(list) {
+			list[o.Partition] = o.Offset
+		}
+	})
+	return m, nil
 }
 
 // idleTick is how often Next returns without an event while there is none.
@@ -109,23 +128,20 @@ func (e *Events) Next(ctx context.Context) (next Event, ok bool, err error) {
 	}
 }
 
-// at takes the event that Next returned last and returns the next one that is not skipped.
+// at takes the event that Next returned last and returns the next one.
 func (e *Events) at(ctx context.Context) (next Event, ok bool, err error) {
-	s := e.feed.source
-	for e.mark != nil {
-		if e.isSet {
-			s.take()
-		}
-		if e.head, e.isSet = s.peek(); !e.isSet {
-			break
-		}
-		e.idle = false
-		if e.head.commit >= e.skipTo {
-			next, err = e.event(ctx)
-			return next, err == nil, err
-		}
+	if e.mark == nil {
+		return next, false, nil
 	}
-	return next, false, nil
+	if e.isSet {
+		e.feed.source.take()
+	}
+	if e.head, e.isSet = e.feed.source.peek(); !e.isSet {
+		return next, false, nil
+	}
+	e.idle = false
+	next, err = e.event(ctx)
+	return next, err == nil, err
 }
 
 func (e *Events) event(ctx context.Context) (next Event, err error) {

@@ -60,6 +60,7 @@ type source struct {
 	client     *kgo.Client
 	known      progress // newest position of the publisher
 	floor      LSN      // transactions that committed before it were applied by an earlier run
+	begins     LSN      // what committed before it is left out, and so are rows that a snapshot read before it
 	offsets    map[string][]int64
 	ids        map[string]string // ids of the topics that the offsets belong to
 	partitions map[string]map[int32]*partition
@@ -260,6 +261,9 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 	}
 	if !found || string(id.slot) != s.known.Slot {
 		s.warnStranger(p.topic)
+		return nil
+	}
+	if id.commit < s.begins {
 		return nil
 	}
 	if id.cuts > len(s.known.Cuts) {

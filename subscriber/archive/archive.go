@@ -81,7 +81,7 @@ func (a *archiver) session(ctx context.Context) error {
 		return err
 	}
 	source.Slot = m.header.Slot
-	events, err := apply.Read(ctx, source, m.mark)
+	events, err := apply.Read(ctx, source, m.mark, m.header.Begins)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (a *archiver) manifest(ctx context.Context, source apply.Config) (*manifest
 	if err == nil {
 		header := Header{Prefix: source.Prefix, Slot: newest.Slot, SystemID: newest.SystemID, Database: newest.Database, Format: a.cfg.Format}
 		if source.FromEnd {
-			header.Begins = newest.EndLSN
+			header.Begins, header.Start = newest.EndLSN, &newest
 		}
 		err = m.begin(header)
 	}

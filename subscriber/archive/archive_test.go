@@ -9,6 +9,7 @@ import (
 	"math/rand"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -441,5 +442,48 @@ func TestDamagedFileIsNotRead(t *testing.T) {
 	records := must(must(Open(s.dir)).Open(0))
 	if r, err := records.Next(); err == nil || !strings.Contains(err.Error(), name) {
 		t.Errorf("record %v, error %v", r, err)
+	}
+}
+
+// idle is a stream without events.
+type idle struct{ mark apply.Mark }
+
+func (i idle) Next(context.Context) (apply.Event, bool, error) { return apply.Event{}, false, nil }
+func (i idle) Whole() bool                                     { return true }
+func (i idle) Mark() apply.Mark                                { return i.mark }
+func (i idle) Published() LSN                                  { return i.mark.EndLSN }
+
+// An archive that has nothing to store yet goes on where it has read to, not at the end of the topics of that time: what Kafka deletes in between is
+// noticed then.
+func TestArchiveWithoutFilesKeepsItsPosition(t *testing.T) {
+	s := newScene(t, JSONLines, nil)
+	at := func(end LSN, offset int64) apply.Mark {
+		return apply.Mark{EndLSN: end, SystemID: "7300", Slot: "pgtee", Timeline: 1, Offsets: map[string][]int64{"t": {offset}}, Topics: map[string]string{"t": "id"}}
+	}
+	start, read := at(1000, 5), at(1500, 9)
+	read.Exact = true
+	f := must(openFolder(s.dir))
+	defer f.close()
+	m := must(openManifest(f))
+	if err := m.begin(Header{Prefix: "shop", Slot: "pgtee", SystemID: "7300", Format: JSONLines, Begins: 1000, Start: &start}); err != nil {
+		t.Fatal(err)
+	}
+	m.close()
+	for _, want := range []apply.Mark{start, read} {
+		m := must(openManifest(f))
+		defer m.close()
+		if !reflect.DeepEqual(m.mark, want) {
+			t.Errorf("it goes on at %+v, want %+v", m.mark, want)
+		}
+		w := writer{archiver: &archiver{cfg: &s.cfg, folder: f, once: 1}, manifest: m, events: idle{read}}
+		if err := w.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if report := must(Verify(s.dir, "")); report.Lines != 2 || len(report.Damage) > 0 || report.Begins != 1000 || report.Ends != 1500 {
+		t.Errorf("%+v", report)
+	}
+	if begins, ends, _ := must(Open(s.dir)).Held(); begins.EndLSN != ends.EndLSN {
+		t.Errorf("there is nothing to restore from %s to %s", begins.EndLSN, ends.EndLSN)
 	}
 }

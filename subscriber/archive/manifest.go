@@ -26,7 +26,10 @@ type Line struct {
 	Archive *Header   `json:"archive,omitempty"` // only in the first line
 	File    *File     `json:"file,omitempty"`    // this line makes the file valid
 	Removed []string  `json:"removed,omitempty"` // files that are no longer valid
-	Hash    string    `json:"hash,omitempty"`
+
+	Mark *apply.Mark `json:"mark,omitempty"` // everything before it was read, and there was nothing to store
+
+	Hash string `json:"hash,omitempty"`
 }
 
 // Header says what an archive contains.
@@ -38,6 +41,8 @@ type Header struct {
 	Database string `json:"database"`
 	Format   Format `json:"format"`
 	Begins   LSN    `json:"begins"` // earlier commits are left out; 0/0: it starts with the topics
+
+	Start *apply.Mark `json:"start,omitempty"` // where to read first; nil: at the start of the topics
 }
 
 // File describes a file of an archive.
@@ -179,8 +184,13 @@ func (m *manifest) addLine(line Line) error {
 	m.lines, m.hash = line.Number, line.Hash
 	if line.Archive != nil {
 		m.header = line.Archive
-		m.mark = apply.Mark{EndLSN: line.Archive.Begins}
-		m.begins = line.Archive.Begins
+		m.begins, m.mark = line.Archive.Begins, apply.Mark{EndLSN: line.Archive.Begins}
+		if line.Archive.Start != nil {
+			m.mark = *line.Archive.Start
+		}
+	}
+	if line.Mark != nil {
+		m.mark = *line.Mark
 	}
 	if line.File != nil {
 		m.files, m.names[line.File.Name], m.written[line.File.Name] = append(m.files, *line.File), true, line.At

@@ -37,7 +37,11 @@ func (a *Archive) Header() Header { return *a.manifest.header }
 // Held implements apply.Archive.
 func (a *Archive) Held() (begins, ends apply.Mark, whole bool) {
 	m := a.manifest
-	return apply.Mark{EndLSN: m.begins}, m.mark, m.begins == m.header.Begins
+	begins, ends = apply.Mark{EndLSN: m.begins}, m.mark
+	if m.records == 0 {
+		ends = begins // there is nothing to restore
+	}
+	return begins, ends, m.begins == m.header.Begins
 }
 
 // Open implements apply.Archive.

@@ -65,7 +65,8 @@ func (w *writer) run(ctx context.Context) error {
 	}
 }
 
-// caughtUp is called when everything published has been taken: it ends the open file if the file is old enough or the archive is complete.
+// caughtUp is called when everything published has been taken: it ends the open file if the file is old enough or the archive is complete. If there is
+// no file yet, it records how far the topics were read: Kafka may then delete what is before.
 func (w *writer) caughtUp() (done bool, err error) {
 	w.cfg.Stats.published(w.events.Published())
 	done = w.once > 0 && w.events.Published() >= w.once
@@ -73,6 +74,13 @@ func (w *writer) caughtUp() (done bool, err error) {
 		if err := w.commit(); err != nil {
 			return false, err
 		}
+	}
+	if w.open == nil && w.manifest.records == 0 && !w.manifest.mark.Exact {
+		mark := w.events.Mark()
+		if err := w.manifest.append(Line{Mark: &mark}); err != nil {
+			return false, err
+		}
+		w.cfg.Stats.committed(w.manifest)
 	}
 	if time.Since(w.looked) > time.Minute {
 		w.looked = time.Now()
