@@ -20,17 +20,18 @@ type archiveCommand struct {
 	topicFlags    `group:"Kafka"`
 	registryFlags `group:"Kafka"`
 
-	Out         string        `help:"Folder of the archive; created if it does not exist." type:"path" placeholder:"DIR"`
-	Slot        string        `help:"Slot of the publisher; needed only if several have used the prefix." placeholder:"NAME"`
-	Topics      []string      `help:"Further topics of tables, if their names do not begin with the prefix." placeholder:"TOPIC"`
-	Format      string        `help:"Format of the files: ${enum}. jsonl: JSON lines, compressed with zstd." enum:"jsonl,parquet" default:"jsonl" env:"PGTEE_ARCHIVE_FORMAT"`
-	From        string        `help:"Where a new archive begins: ${enum}." enum:"beginning,end" default:"beginning"`
-	Once        bool          `help:"Exit once everything that is in Kafka at the start has been archived."`
-	FileBytes   byteSize      `help:"End a file after the transaction that makes it larger than this." default:"256MB" placeholder:"SIZE"`
-	FlushAfter  time.Duration `help:"End a file that is older than this: before the next transaction, or when the publisher's position shows that the last one is complete." default:"1m" placeholder:"TIME"`
-	RetainFor   time.Duration `help:"Remove files that ended longer ago than this; 0: never." default:"0" placeholder:"TIME"`
-	RetainBytes byteSize      `help:"Remove the oldest files when all files together are larger than this." placeholder:"SIZE"`
-	Metrics     string        `help:"Serve /metrics, /livez and /readyz at this address." placeholder:"HOST:PORT" env:"PGTEE_ARCHIVE_METRICS"`
+	Out           string        `help:"Folder of the archive; created if it does not exist." type:"path" placeholder:"DIR"`
+	Slot          string        `help:"Slot of the publisher; needed only if several have used the prefix." placeholder:"NAME"`
+	Topics        []string      `help:"Further topics of tables, if their names do not begin with the prefix." placeholder:"TOPIC"`
+	DeletedTopics []string      `help:"Continue although these topics, which were read before, were deleted. Records in them that were not archived are missing." placeholder:"TOPIC"`
+	Format        string        `help:"Format of the files: ${enum}. jsonl: JSON lines, compressed with zstd." enum:"jsonl,parquet" default:"jsonl" env:"PGTEE_ARCHIVE_FORMAT"`
+	From          string        `help:"Where a new archive begins: ${enum}." enum:"beginning,end" default:"beginning"`
+	Once          bool          `help:"Exit once everything that is in Kafka at the start has been archived."`
+	FileBytes     byteSize      `help:"End a file after the transaction that makes it larger than this." default:"256MB" placeholder:"SIZE"`
+	FlushAfter    time.Duration `help:"End a file that is older than this: before the next transaction, or when the publisher's position shows that the last one is complete." default:"1m" placeholder:"TIME"`
+	RetainFor     time.Duration `help:"Remove files that ended longer ago than this; 0: never." default:"0" placeholder:"TIME"`
+	RetainBytes   byteSize      `help:"Remove the oldest files when all files together are larger than this." placeholder:"SIZE"`
+	Metrics       string        `help:"Serve /metrics, /livez and /readyz at this address." placeholder:"HOST:PORT" env:"PGTEE_ARCHIVE_METRICS"`
 
 	Verify string `help:"Check every byte of the archive in this folder, name what is damaged, missing or truncated, and exit." type:"path" placeholder:"DIR"`
 	Head   string `help:"With --verify: the hash of a line that the manifest must contain, from an earlier --verify. It detects a manifest that was truncated together with its files." placeholder:"HASH"`
@@ -89,7 +90,7 @@ func (c *archiveCommand) config(ctx context.Context, term terminal) (config arch
 	}
 	return archive.Config{
 		Source: apply.Config{
-			Brokers: kafka.brokers, KafkaOptions: kafka.options, Prefix: c.Prefix, Slot: c.Slot, Topics: c.Topics, Avro: decode,
+			Brokers: kafka.brokers, KafkaOptions: kafka.options, Prefix: c.Prefix, Slot: c.Slot, Topics: c.Topics, DeletedTopics: c.DeletedTopics, Avro: decode,
 			FromEnd: c.From == "end", Once: c.Once, Log: c.logger(term.err).Named("archive"),
 		},
 		Dir: c.Out, Format: archive.Format(c.Format), Bytes: int64(c.FileBytes), After: c.FlushAfter,

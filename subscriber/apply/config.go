@@ -51,13 +51,14 @@ const (
 
 // Config says what to read and where to write it.
 type Config struct {
-	Brokers      []string
-	KafkaOptions []kgo.Opt
-	Prefix       string
-	Slot         string   // slot of the publisher; "": the only slot of the prefix
-	Topics       []string // topics of tables, in addition to those of the prefix
-	Avro         func(ctx context.Context, framed []byte) ([]byte, error)
-	Archive      Archive // read instead of Kafka; nil: read Kafka
+	Brokers       []string
+	KafkaOptions  []kgo.Opt
+	Prefix        string
+	Slot          string   // slot of the publisher; "": the only slot of the prefix
+	Topics        []string // topics of tables, in addition to those of the prefix
+	DeletedTopics []string // topics that were read before and may be missing, or be new ones
+	Avro          func(ctx context.Context, framed []byte) ([]byte, error)
+	Archive       Archive // read instead of Kafka; nil: read Kafka
 
 	ConnString string // connection string of the target
 	Stream     string // name of the fence row; "": the prefix

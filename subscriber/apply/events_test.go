@@ -58,6 +58,13 @@ func (k *kafka) createTopic(topic string) {
 	}
 }
 
+func (k *kafka) deleteTopic(topic string) {
+	k.Helper()
+	if _, err := k.admin.DeleteTopic(k.ctx, topic); err != nil {
+		k.Fatal(err)
+	}
+}
+
 // publish writes a record for each event id, and then the position of the publisher.
 func (k *kafka) publish(topic string, end LSN, ids ...string) {
 	k.Helper()
@@ -131,5 +138,40 @@ func TestReadFromTheNewestPosition(t *testing.T) {
 		if ids, _, err := k.read(from, start.EndLSN); !errors.As(err, &halt) || !strings.Contains(halt.What, "records were deleted before they were archived") {
 			t.Errorf("a record was deleted: read %q, %v", ids, err)
 		}
+	}
+}
+
+// A topic that was deleted may have held records that were not read; whoever knows that it did not names it.
+func TestDeletedTopic(t *testing.T) {
+	k := newKafka(t, "shop.a", "shop.b")
+	k.publish("shop.a", 150, "1/s/1/0/64/1")
+	k.publish("shop.b", 250, "1/s/1/0/C8/1")
+	_, read, err := k.read(Mark{}, 0)
+	if err != nil || read.Topics["shop.b"] == "" {
+		t.Fatalf("%+v, %v", read, err)
+	}
+	k.publish("shop.a", 350, "1/s/1/0/12C/1")
+	k.deleteTopic("shop.b")
+	var halt Halt
+	if _, _, err := k.read(read, 0); !errors.As(err, &halt) || !strings.Contains(halt.Error(), "topic shop.b no longer exists") || !strings.Contains(halt.Error(), "--deleted-topics shop.b") {
+		t.Errorf("a topic was deleted: %v", err)
+	}
+	k.cfg.DeletedTopics = []string{"shop.b"}
+	ids, without, err := k.read(read, 0)
+	if want := []string{"1/s/1/0/12C/1"}; err != nil || !reflect.DeepEqual(ids, want) || without.Topics["shop.b"] != "" || without.Offsets["shop.b"] != nil {
+		t.Errorf("read %q up to %+v, %v", ids, without, err)
+	}
+	k.createTopic("shop.b")
+	k.publish("shop.b", 450, "1/s/1/0/190/1")
+	want := []string{"1/s/1/0/190/1"}
+	if ids, _, err := k.read(without, 0); err != nil || !reflect.DeepEqual(ids, want) {
+		t.Errorf("read %q of the new topic (%v), want %q", ids, err, want)
+	}
+	if ids, _, err := k.read(read, 0); err != nil || len(ids) != 2 {
+		t.Errorf("read %q behind the deleted topic, %v", ids, err)
+	}
+	k.cfg.DeletedTopics = nil
+	if _, _, err := k.read(read, 0); !errors.As(err, &halt) || !strings.Contains(halt.Error(), "topic shop.b was re-created") {
+		t.Errorf("a topic was re-created: %v", err)
 	}
 }

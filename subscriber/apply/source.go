@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -121,13 +122,10 @@ func (s *source) advance(ctx context.Context, mark *watermark) error {
 	if err != nil {
 		return err
 	}
-	added := map[string]map[int32]kgo.Offset{}
-	for topic, id := range mark.ids {
-		if known := s.ids[topic]; known != "" && known != id {
-			return Halt{fmt.Sprintf("topic %s was re-created: it is not the one that was read before", topic), s.cfg.afresh()}
-		}
-		s.ids[topic] = id
+	if err := s.compareTopics(mark.ids); err != nil {
+		return err
 	}
+	added := map[string]map[int32]kgo.Offset{}
 	for topic, ends := range mark.targets {
 		if s.partitions[topic] == nil {
 			s.partitions[topic] = map[int32]*partition{}
@@ -157,6 +155,29 @@ func (s *source) advance(ctx context.Context, mark *watermark) error {
 	if len(added) > 0 {
 		s.client.AddConsumePartitions(added)
 	}
+	return nil
+}
+
+// compareTopics returns an error if a topic that was read before was deleted since: it may have held records that were not read. It forgets the topics of
+// Config.DeletedTopics.
+func (s *source) compareTopics(ids map[string]string) error {
+	for topic, known := range s.ids {
+		id := ids[topic]
+		if id == known || !s.cfg.reads(topic) {
+			continue
+		}
+		if s.partitions[topic] == nil && slices.Contains(s.cfg.DeletedTopics, topic) {
+			delete(s.ids, topic)
+			delete(s.offsets, topic)
+			continue
+		}
+		repair := fmt.Sprintf("if all its records were %s, start with --deleted-topics %s; else %s", s.cfg.done(), topic, s.cfg.afresh())
+		if id == "" {
+			return doubted{Halt{fmt.Sprintf("topic %s no longer exists: it may have held records that were not %s", topic, s.cfg.done()), repair}}
+		}
+		return Halt{fmt.Sprintf("topic %s was re-created: it is not the one that was read before", topic), repair}
+	}
+	maps.Copy(s.ids, ids)
 	return nil
 }
 
