@@ -400,6 +400,40 @@ func (s *strangers) halts(args []string, words ...string) (out string) {
 	return out
 }
 
+// Of two runs that retry the dead letters at the same time, one writes a record, also if the other has to write its batch again in parts.
+func TestDeadLettersAreRetriedOnce(t *testing.T) {
+	s := newStrangers(t, `CREATE TABLE t (id int CONSTRAINT negative CHECK (id < 0));
+CREATE SEQUENCE tries;
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF nextval('public.tries') = 2 THEN PERFORM pg_advisory_xact_lock_shared(42); END IF; RETURN NEW; END$$;
+CREATE TRIGGER hold BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.id = 1) EXECUTE FUNCTION hold()`)
+	topic := s.NewTopic("t", 1)
+	s.Produce(topic, `{"id":1}`, `{"id":2}`)
+	s.Exec("ALTER TABLE t DISABLE TRIGGER hold")
+	s.Consume(topic, "t")
+	s.Exec("ALTER TABLE t ENABLE TRIGGER hold, DROP CONSTRAINT negative, ADD CHECK (id <> 2)")
+	holder := s.dial(s.URL())
+	defer holder.Close(s.ctx)
+	_, err := holder.Exec(s.ctx, "SELECT pg_advisory_lock(42)")
+	s.must(err)
+	first := s.process("retry", s.args(topic, "t", "--retry-dead")...)
+	s.must(harness.Eventually(30*time.Second, func(context.Context) error {
+		if got := s.Query("SELECT last_value::text FROM tries"); got != "2" {
+			return fmt.Errorf("%s tries", got)
+		}
+		return nil
+	}))
+	if out, code := s.Pgtee(s.args(topic, "t", "--retry-dead")...); code != 0 || !strings.Contains(out, "0 dead letters are in t now, 0 are still dead") {
+		t.Errorf("--retry-dead beside another exits with %d: %s", code, out)
+	}
+	_, err = holder.Exec(s.ctx, "SELECT pg_advisory_unlock(42)")
+	s.must(err)
+	if code, err := first.Wait(30 * time.Second); err != nil || code != 0 {
+		t.Errorf("--retry-dead exits with %d (%v): %s", code, err, first.Tail(5))
+	}
+	s.Expect("SELECT id::text FROM t", "1")
+	s.Expect(`SELECT "offset" || ' ' || tries FROM pgtee.dead_letters`, "1 2")
+}
+
 // Consumers of a group share the partitions, one that dies or hangs leaves them to the others, and each record is there once.
 func TestConsumersShare(t *testing.T) {
 	s := newStrangers(t, "CREATE TABLE t (id int NOT NULL)")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -61,7 +62,7 @@ ORDER BY topic_id, partition, "offset" LIMIT $6::int8 FOR UPDATE SKIP LOCKED`
 
 // retry retries the next dead letters. It returns their number, and how many of them were accepted.
 func (t *target) retry(ctx context.Context, decoder *decoder, last *place) (n, accepted int, err error) {
-	if err := t.exec(ctx, beginBatch); err != nil {
+	if err := t.exec(ctx, begin); err != nil {
 		return 0, 0, err
 	}
 	b, places, err := t.lockDead(ctx, decoder, last)
@@ -70,6 +71,9 @@ func (t *target) retry(ctx context.Context, decoder *decoder, last *place) (n, a
 	}
 	if len(places) == 0 {
 		return 0, 0, t.exec(ctx, "ROLLBACK")
+	}
+	if err := t.exec(ctx, savepoint); err != nil {
+		return 0, 0, err
 	}
 	if err := t.settle(ctx, b, true); err != nil {
 		return 0, 0, err
@@ -81,9 +85,14 @@ func (t *target) retry(ctx context.Context, decoder *decoder, last *place) (n, a
 		}
 		t.sendOutcome(pipeline, places[i], &b.rows[i])
 	}
-	pipeline.SendQueryParams("COMMIT", nil, nil, nil, nil)
-	_, err = postgres.Results(t.conn, pipeline)
-	return len(places), accepted, err
+	counts, err := postgres.Results(t.conn, pipeline)
+	if err == nil && slices.ContainsFunc(counts, func(n int64) bool { return n != 1 }) {
+		err = errors.New("a dead letter was removed while it was retried, and nothing of this batch was written: run --retry-dead again")
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	return len(places), accepted, t.exec(ctx, "COMMIT")
 }
 
 // lockDead reads and locks the next dead letters, and advances last.

@@ -33,11 +33,13 @@ func (t *target) write(ctx context.Context, b *batch) error {
 // divisionByZero is the SQLSTATE with which sameTable and advanceFence fail.
 const divisionByZero = "22012"
 
-// beginBatch begins a transaction, and the savepoint to which settle returns.
-const beginBatch = "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT r"
+const (
+	begin     = "BEGIN; SET CONSTRAINTS ALL IMMEDIATE"
+	savepoint = "SAVEPOINT r" // to which settle rolls back; this releases row locks that were taken after it
+)
 
 func (t *target) transact(ctx context.Context, b *batch) error {
-	if err := t.exec(ctx, beginBatch); err != nil {
+	if err := t.exec(ctx, begin+"; "+savepoint); err != nil {
 		return err
 	}
 	if err := t.settle(ctx, b, false); err != nil {
