@@ -400,6 +400,24 @@ func (s *strangers) halts(args []string, words ...string) (out string) {
 	return out
 }
 
+// The table's own code finds what it names without a schema, as it does for any other client of the role.
+func TestConsumeKeepsTheSearchPathOfTriggers(t *testing.T) {
+	s := newStrangers(t, `CREATE SCHEMA app; CREATE TABLE app.log (line text); CREATE TABLE app.t (id int PRIMARY KEY, v text CHECK (v <> 'bad'));
+CREATE FUNCTION app.note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO log VALUES (NEW.id || ' ' || current_setting('search_path')); RETURN NEW; END$$;
+CREATE TRIGGER note AFTER INSERT ON app.t FOR EACH ROW EXECUTE FUNCTION app.note();
+DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = app, public', current_database()); END$$`)
+	topic := s.NewTopic("t", 1)
+	s.Produce(topic, `{"id":1,"v":"good"}`, `{"id":2,"v":"bad"}`)
+	s.Consume(topic, "app.t", "--key", "id")
+	s.Expect("SELECT line FROM app.log", "1 app, public")
+	s.Expect(`SELECT sqlstate FROM pgtee.dead_letters`, "23514")
+	s.Exec("ALTER TABLE app.t DROP CONSTRAINT t_v_check")
+	if out, code := s.Pgtee(s.args(topic, "app.t", "--key", "id", "--retry-dead")...); code != 0 || !strings.Contains(out, "1 dead letters are in app.t now") {
+		t.Errorf("--retry-dead exits with %d: %s", code, out)
+	}
+	s.Expect("SELECT line FROM app.log ORDER BY 1", "1 app, public", "2 app, public")
+}
+
 // Of two runs that retry the dead letters at the same time, one writes a record, also if the other has to write its batch again in parts.
 func TestDeadLettersAreRetriedOnce(t *testing.T) {
 	s := newStrangers(t, `CREATE TABLE t (id int CONSTRAINT negative CHECK (id < 0));

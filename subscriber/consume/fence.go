@@ -51,7 +51,9 @@ func (c *Config) connect(ctx context.Context) (*target, error) {
 		return nil, Halt{"--postgres: " + err.Error(), "want postgres://user@host:5432/database"}
 	}
 	for name, value := range postgres.Settings {
-		config.RuntimeParams[name] = value
+		if name != "search_path" { // triggers of the table need theirs: see theirPath
+			config.RuntimeParams[name] = value
+		}
 	}
 	name := "pgtee consume " + c.group()
 	config.RuntimeParams["application_name"] = name[:min(len(name), maxApplicationName)]
@@ -63,7 +65,10 @@ func (c *Config) connect(ctx context.Context) (*target, error) {
 		return nil, fmt.Errorf("PostgreSQL: %w", err)
 	}
 	t := &target{cfg: c, conn: conn, user: config.User, epoch: map[int32]int64{}}
-	if err = t.ensure(ctx); err != nil {
+	if err = t.exec(ctx, "SET search_path = pg_catalog"); err == nil {
+		err = t.ensure(ctx)
+	}
+	if err != nil {
 		t.close()
 		return nil, err
 	}

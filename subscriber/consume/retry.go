@@ -72,10 +72,13 @@ func (t *target) retry(ctx context.Context, decoder *decoder, last *place) (n, a
 	if len(places) == 0 {
 		return 0, 0, t.exec(ctx, "ROLLBACK")
 	}
-	if err := t.exec(ctx, savepoint); err != nil {
+	if err := t.exec(ctx, theirPath+"; "+savepoint); err != nil {
 		return 0, 0, err
 	}
 	if err := t.settle(ctx, b, true); err != nil {
+		return 0, 0, err
+	}
+	if err := t.exec(ctx, ownPath); err != nil {
 		return 0, 0, err
 	}
 	pipeline := t.conn.StartPipeline(ctx)

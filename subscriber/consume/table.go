@@ -215,7 +215,7 @@ func (t *table) copySQL(s shape) string {
 // isLast is the condition for a row of the stage to be the last one with its key: the others have no effect. Only the server knows which keys are equal:
 // 1 and 1.0, or a uuid in upper and in lower case, may be.
 func (t *table) isLast() string {
-	return fmt.Sprintf("%[1]s IN (SELECT max(%[1]s) FROM %[2]s GROUP BY %[3]s)", stageIndex, stage, strings.Join(t.keyNames(), ", "))
+	return fmt.Sprintf("%[1]s OPERATOR(pg_catalog.=) ANY (SELECT pg_catalog.max(%[1]s) FROM %[2]s GROUP BY %[3]s)", stageIndex, stage, strings.Join(t.keyNames(), ", "))
 }
 
 // upsertSQL moves rows from the stage into the table, in the order of the records.
@@ -246,7 +246,7 @@ func (t *table) deleteSQL() string {
 	var same []string
 	for _, c := range t.columns[:t.keys] {
 		if c.equal == "" {
-			same = append(same, fmt.Sprintf("t.%[1]s::text = s.%[1]s::text", c.quoted))
+			same = append(same, fmt.Sprintf("t.%[1]s::pg_catalog.text OPERATOR(pg_catalog.=) s.%[1]s::pg_catalog.text", c.quoted))
 		} else {
 			same = append(same, fmt.Sprintf("t.%[1]s %[2]s s.%[1]s", c.quoted, c.equal))
 		}

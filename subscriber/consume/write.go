@@ -36,16 +36,21 @@ const divisionByZero = "22012"
 const (
 	begin     = "BEGIN; SET CONSTRAINTS ALL IMMEDIATE"
 	savepoint = "SAVEPOINT r" // to which settle rolls back; this releases row locks that were taken after it
+
+	// What runs while rows are written is code of the table: triggers, defaults, constraints. It has the search_path of role and database.
+	theirPath = "SET LOCAL search_path TO DEFAULT"
+	ownPath   = "SET LOCAL search_path = pg_catalog"
 )
 
 func (t *target) transact(ctx context.Context, b *batch) error {
-	if err := t.exec(ctx, begin+"; "+savepoint); err != nil {
+	if err := t.exec(ctx, begin+"; "+theirPath+"; "+savepoint); err != nil {
 		return err
 	}
 	if err := t.settle(ctx, b, false); err != nil {
 		return err
 	}
 	pipeline := t.conn.StartPipeline(ctx)
+	pipeline.SendQueryParams(ownPath, nil, nil, nil, nil)
 	t.bury(pipeline, b)
 	pipeline.SendQueryParams(sameTable, [][]byte{[]byte(t.cfg.Schema), []byte(t.cfg.Table), []byte(t.table.version)}, nil, nil, nil)
 	t.advance(pipeline, b)
