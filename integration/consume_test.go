@@ -334,6 +334,13 @@ func TestConsumeAvro(t *testing.T) {
 	produce(avroValue(id, 2, 0, math.MaxInt64, -735160, "\x30\x39", "\x00\xff", 1, 1, "t", 0), avroValue(id, 3, 0, -63517780800000000, 2146033979, "\x30\x39", "\x00\xff", 1, 1, "t", 0))
 	s.Consume(topic, "public.avro", "--format", "avro", "--schema-registry", registry.URL())
 	s.Expect("SELECT at || ', ' || d FROM avro WHERE id > 1 ORDER BY id", "infinity, 0044-03-15 BC", "0044-03-15 12:00:00+00 BC, infinity")
+
+	topic = s.NewTopic("foreign", 1) // of another registry
+	produce(avroValue(id+1000, 1))
+	for _, more := range []string{"--create-table", "--once"} {
+		s.halts(s.args(topic, "public.foreign_avro", "--format", "avro", "--schema-registry", registry.URL(), "--once", more), "the registry has no such schema", "check that --schema-registry")
+		s.Exec("CREATE TABLE IF NOT EXISTS foreign_avro (id int)")
+	}
 }
 
 // What makes the place of a group worthless halts it, and the message says what to do.

@@ -16,7 +16,8 @@ type batch struct {
 	arena     []byte
 	rows      []row
 	positions map[int32]*position
-	rawBytes  int // size of the records
+	rawBytes  int   // size of the records
+	doubt     error // why records are dead that may be good ones; nil: there are none
 }
 
 // row is the result of decoding a record: a line of COPY, or the reason why there is none.
@@ -61,7 +62,7 @@ func (b *batch) full() bool {
 func (b *batch) reset() {
 	clear(b.rows) // release the records
 	clear(b.positions)
-	b.arena, b.rows, b.rawBytes = b.arena[:0], b.rows[:0], 0
+	b.arena, b.rows, b.rawBytes, b.doubt = b.arena[:0], b.rows[:0], 0, nil
 	if cap(b.arena) > 4*maxBatchBytes {
 		b.arena = nil
 	}

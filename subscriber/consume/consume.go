@@ -111,6 +111,8 @@ type runner struct {
 	ends    map[int32]int64 // with Config.Once: the ends of the partitions at the start
 	rewinds int
 	reached bool // there was a database to write to
+
+	readable bool // a schema of the registry could be read
 }
 
 // explain adds a repair to errors that have none.

@@ -76,6 +76,9 @@ func (d *draft) seeRecords(ctx context.Context, records []*kgo.Record, from map[
 			return err
 		}
 	}
+	if decoder.doubt != nil && !*decoder.readable {
+		return decoder.doubt
+	}
 	for _, column := range d.cfg.Mapping.Columns { // a line does not say more about its fields
 		if d.cfg.Format == CSV || d.cfg.Format == TSV {
 			d.addType(column, "text")

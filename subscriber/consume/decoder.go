@@ -32,6 +32,9 @@ type decoder struct {
 	value, key schemaHint
 	schema     *schema // of the current value
 
+	readable *bool // a schema of the registry could be read
+	doubt    error // until then: why a record's schema could not
+
 	take func(name, value []byte) error // d.takeField, bound once
 }
 
@@ -65,7 +68,7 @@ func (b badRecord) Error() string { return string(b) }
 const nulByte badRecord = "a NUL byte, which no text of PostgreSQL can hold"
 
 func (c *Config) newDecoder(t *table) *decoder {
-	d := &decoder{cfg: c, table: t, cells: make([]cell, len(t.columns)), fields: map[string]*field{}}
+	d := &decoder{cfg: c, table: t, cells: make([]cell, len(t.columns)), fields: map[string]*field{}, readable: new(bool)}
 	d.take = d.takeField
 	for i := range t.columns {
 		o, name := &t.columns[i].origin, t.columns[i].name
@@ -107,6 +110,9 @@ func (d *decoder) add(ctx context.Context, b *batch, record *kgo.Record) error {
 		}
 		b.arena = b.arena[:r.start]
 		r = row{record: record, dead: string(bad)}
+	}
+	if b.doubt = d.doubt; *d.readable {
+		b.doubt = nil
 	}
 	b.rows = append(b.rows, r)
 	b.rawBytes += len(record.Key) + len(record.Value)
@@ -202,16 +208,7 @@ func (d *decoder) unframe(ctx context.Context, framed []byte, hint *schemaHint) 
 			return nil, nil, badRecord("it does not begin as Avro in Confluent's wire format")
 		}
 		text, err := d.cfg.Avro(ctx, framed)
-		unreadable := decode.SchemaError{}
-		switch {
-		case errors.Is(err, decode.ErrAvro):
-			err = badRecord("it is not what its Avro schema says")
-		case errors.Is(err, decode.ErrNoSchema):
-			err = badRecord("the registry does not have its Avro schema")
-		case errors.As(err, &unreadable):
-			err = badRecord(unreadable.Error())
-		}
-		return text, nil, err
+		return text, nil, d.avroError(err)
 	}
 	if !utf8.Valid(framed) {
 		return nil, nil, badRecord("it is no UTF-8")
@@ -226,6 +223,34 @@ func (d *decoder) unframe(ctx context.Context, framed []byte, hint *schemaHint) 
 	}
 	schema, err := hint.of(text)
 	return payload, schema, err
+}
+
+// avroError interprets an error of Config.Avro. That the schema of a record cannot be read is the record's fault only if those of others can: the registry
+// may be another one than the producers'.
+func (d *decoder) avroError(err error) error {
+	unreadable, unknown := decode.SchemaError{}, decode.UnknownSchema("")
+	var bad badRecord
+	switch {
+	case errors.As(err, &unreadable):
+		bad = badRecord(unreadable.Error())
+	case errors.Is(err, decode.ErrNoSchema):
+		bad = "the registry does not have its Avro schema"
+	case errors.As(err, &unknown):
+		*d.readable = true
+		return badRecord(unknown.Error())
+	case errors.Is(err, decode.ErrAvro):
+		*d.readable = true
+		return badRecord("it is not what its Avro schema says")
+	case err == nil:
+		*d.readable = true
+		return nil
+	default:
+		return err
+	}
+	if d.doubt == nil {
+		d.doubt = Halt{err.Error(), "check that --schema-registry is the registry of the producers and that their schemas are Avro; a record becomes a dead letter for this only if the schema of another one can be read"}
+	}
+	return bad
 }
 
 // takeField fills the columns of one field of the value. Fields usually come in the same order as in the preceding record.

@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
 // tableOf is one with columns NAME or NAME:KIND; those of keys come first, optional ones end with ?.
@@ -68,6 +71,13 @@ func bytesOf(text string) []byte {
 
 // nested returns an array in an array, and so on.
 func nested(depth int) string { return strings.Repeat("[", depth) + strings.Repeat("]", depth) }
+
+// debeziumSchema adds a schema to a payload.
+func debeziumSchema(payload string) string {
+	return `{"schema":{"type":"struct","fields":[{"type":"int64","name":"io.debezium.time.MicroDuration","field":"i"},
+{"type":"struct","name":"io.debezium.data.VariableScaleDecimal","field":"n","fields":[{"type":"int32","field":"scale"},{"type":"bytes","field":"value"}]},
+{"type":"int32","name":"io.debezium.time.Year","field":"y"},{"type":"int64","name":"io.debezium.time.Unheard","field":"u"}]},"payload":` + payload + `}`
+}
 
 func TestDecode(t *testing.T) {
 	at := time.Date(2025, 1, 31, 12, 0, 0, 123_000_000, time.UTC)
@@ -134,6 +144,12 @@ func TestDecode(t *testing.T) {
 			{"", `{"schema":{"type":"struct","fields":[{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"},"field":"n"},{"type":"bytes","field":"b"}]},"payload":{"n":-0.01,"b":"AP\/8"}}`, "-0.01\t" + `\\x00fffc`},
 			{"", `{"schema":{"type":"struct","fields":[{"type":"bytes","field":"b"}]},"payload":{"b":1234}}`, "DEAD a field whose schema says that it is bytes, and that is no base64"},
 		}},
+		"connect, debezium": {JSON, Mapping{}, []string{"i", "n", "y", "u"}, []record{
+			{"", debeziumSchema(`{"i":90000000,"n":{"scale":2,"value":"MDk="},"y":2024,"u":null}`), "00:01:30\t123.45\t2024\t" + `\N`},
+			{"", debeziumSchema(`{"i":null,"n":null}`), `\N` + "\t" + `\N` + "\t" + `\N` + "\t" + `\N`},
+			{"", debeziumSchema(`{"n":1.5}`), "DEAD a field whose schema says that it is a decimal with its scale, and that is none"},
+			{"", debeziumSchema(`{"u":7}`), "DEAD a number of schema io.debezium.time.Unheard, which is not known"},
+		}},
 		"connect, paths": {JSON, Mapping{Keys: []string{"k=$.id.n"}, Paths: map[string]string{"p": "$.after.price", "d": "$.after.days[1]", "m": "$.after.by['a b']", "root": "$", "none": "$.after.none.x"}}, []string{"k", "p", "d", "m", "root:json", "none"}, []record{
 			{`{"schema":{"type":"struct","fields":[{"type":"struct","field":"id","fields":[{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"1"},"field":"n"}]}]},"payload":{"id":{"n":"MDk="}}}`,
 				`{"schema":{"type":"struct","fields":[{"type":"struct","field":"after","fields":[{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"},"field":"price"},{"type":"array","items":{"type":"int32","name":"org.apache.kafka.connect.data.Date"},"field":"days"},{"type":"map","keys":{"type":"string"},"values":{"type":"int64","name":"io.debezium.time.Timestamp"},"field":"by"}]}]},"payload":{"after":{"price":"MDk=","days":[0,1],"by":{"a b":0}}}}`,
@@ -181,6 +197,42 @@ func TestDecode(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// If no schema can be read, the registry may be the wrong one: that is no fault of the records. If others can, it is.
+func TestSchemasThatCannotBeRead(t *testing.T) {
+	good, absent, unreadable := []byte("\x00\x00\x00\x00\x01x"), []byte("\x00\x00\x00\x00\x02x"), []byte("\x00\x00\x00\x00\x03x")
+	cfg := &Config{Format: Avro, Avro: func(_ context.Context, framed []byte) ([]byte, error) {
+		switch framed[4] {
+		case 1:
+			return []byte(`{"id":1}`), nil
+		case 2:
+			return nil, fmt.Errorf("schema 2 of the registry: %w", decode.ErrNoSchema)
+		}
+		return nil, decode.SchemaError{ID: 3, Err: errors.New("it is PROTOBUF, not Avro")}
+	}}
+	for _, value := range [][]byte{absent, unreadable} {
+		d, b := cfg.newDecoder(tableOf(t, Mapping{}, "id")), newBatch()
+		add := func(value []byte) {
+			t.Helper()
+			if err := d.add(t.Context(), b, &kgo.Record{Value: value}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		add(value)
+		if err := new(target).settle(t.Context(), b, false); !isHalt(err) || !strings.Contains(err.Error(), "--schema-registry") {
+			t.Errorf("no schema can be read: %v", err)
+		}
+		add(good)
+		if b.doubt != nil || b.rows[0].dead == "" || b.rows[1].dead != "" {
+			t.Errorf("of two records one has a schema: %v, %+v", b.doubt, b.rows)
+		}
+		b.reset()
+		add(value)
+		if b.doubt != nil || b.rows[0].dead == "" {
+			t.Errorf("another record had a schema before: %v, %+v", b.doubt, b.rows)
+		}
 	}
 }
 

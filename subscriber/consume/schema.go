@@ -19,6 +19,7 @@ type schemaHint struct {
 // schema is what a Connect schema adds to a value of JSON: that a number is a date, or that text is bytes. nil adds nothing.
 type schema struct {
 	logical decode.Logical
+	unknown decode.UnknownSchema // of a number; "": none
 	bytes   bool
 	fields  map[string]*schema // of a struct
 	items   *schema            // of an array, or the values of a map
@@ -44,8 +45,13 @@ func (c *connectSchema) schema() *schema {
 	if l, known := decode.LogicalOf(c.Name, scale); known {
 		return &schema{logical: l, bytes: c.Type == "bytes"}
 	}
-	if c.Type == "bytes" {
+	switch c.Type {
+	case "bytes":
 		return &schema{bytes: true}
+	case "int8", "int16", "int32", "int64":
+		if decode.IsUnknown(c.Name) {
+			return &schema{unknown: decode.UnknownSchema(c.Name)}
+		}
 	}
 	s := &schema{fields: map[string]*schema{}, items: cmp.Or(c.Items, c.Values).schema()}
 	for i := range c.Fields {
@@ -134,10 +140,14 @@ func (d *decoder) cell(value []byte, s *schema) (cell, error) {
 	switch {
 	case string(value) == "null":
 		return cell{form: null}, nil
+	case s != nil && s.unknown != "":
+		return cell{}, badRecord(s.unknown.Error())
 	case s.column() == "":
 		return cell{asJSON, value}, nil
 	case s.bytes:
 		return d.bytesCell(value, s)
+	case s.logical.IsVariableDecimal():
+		return d.variableCell(value)
 	}
 	n, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil {
@@ -145,6 +155,15 @@ func (d *decoder) cell(value []byte, s *schema) (cell, error) {
 	}
 	start := len(d.text)
 	d.text = s.logical.AppendNumber(d.text, n)
+	return cell{asText, d.text[start:len(d.text):len(d.text)]}, nil
+}
+
+// variableCell returns the cell of a decimal with its own scale.
+func (d *decoder) variableCell(value []byte) (c cell, err error) {
+	start := len(d.text)
+	if d.text, err = decode.AppendVariableDecimal(d.text, value); err != nil {
+		return cell{}, badRecord("a field whose schema says that it is a decimal with its scale, and that is none")
+	}
 	return cell{asText, d.text[start:len(d.text):len(d.text)]}, nil
 }
 

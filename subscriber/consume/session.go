@@ -144,7 +144,9 @@ func (r *runner) turn(ctx context.Context, t *target, admin *kadm.Client) (done 
 		return done, err
 	}
 	h.reportState()
-	s, err := r.cfg.open(topic, r.cfg.newDecoder(t.table), starts)
+	decoder := r.cfg.newDecoder(t.table)
+	decoder.readable = &r.readable
+	s, err := r.cfg.open(topic, decoder, starts)
 	if err != nil {
 		return false, err
 	}

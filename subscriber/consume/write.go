@@ -65,6 +65,9 @@ const maxUnclear = 100
 // settle writes the rows of a batch and marks rows that the table refuses as dead. An unclear error is attributed to the row if the table accepts
 // other rows; others says that it has.
 func (t *target) settle(ctx context.Context, b *batch, others bool) error {
+	if b.doubt != nil && !others {
+		return b.doubt
+	}
 	t.rows = b.alive(t.rows[:0])
 	open := [][]int32{t.rows}
 	var doubt error // of a row that is dead only if the table takes others

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,6 +43,7 @@ type avroType struct {
 	symbols [][]byte // for an enum, as JSON
 	size    int64    // for a fixed
 	logical Logical
+	unknown UnknownSchema // of a number; "": none
 }
 
 type avroField struct {
@@ -139,29 +141,56 @@ func (a *Avro) schema(ctx context.Context, id uint32) (*avroType, error) {
 	if asked, missing := a.missing[id]; missing && time.Since(asked) < missingFor {
 		return nil, fmt.Errorf("schema %d of the registry: %w", id, ErrNoSchema)
 	}
-	text, err := a.fetch(ctx, id)
+	t, err := a.load(ctx, fmt.Sprintf("/schemas/ids/%d", id), &avroParser{named: map[string]*avroType{}}, map[string]bool{})
 	if errors.Is(err, ErrNoSchema) {
 		if len(a.missing) >= maxMissing || a.missing == nil {
 			a.missing = map[uint32]time.Time{}
 		}
 		a.missing[id] = time.Now()
 	}
+	if unreadable := (unreadableSchema{}); errors.As(err, &unreadable) {
+		return nil, SchemaError{id, err}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("schema %d of the registry: %w", id, err)
-	}
-	p := avroParser{named: map[string]*avroType{}}
-	var raw any
-	if err := json.Unmarshal([]byte(text), &raw); err != nil {
-		return nil, SchemaError{id, err}
-	}
-	t, err := p.parse(raw, "", 0)
-	if err != nil {
-		return nil, SchemaError{id, err}
 	}
 	if a.schemas == nil {
 		a.schemas = map[uint32]*avroType{}
 	}
 	a.schemas[id] = t
+	return t, nil
+}
+
+// unreadableSchema is what is wrong with a schema that the registry has.
+type unreadableSchema struct{ error }
+
+// load requests a schema and parses it, after those that it refers to. loaded has the paths of the latter.
+func (a *Avro) load(ctx context.Context, path string, p *avroParser, loaded map[string]bool) (*avroType, error) {
+	schema, err := a.fetch(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if schema.Type != "" && schema.Type != "AVRO" {
+		return nil, unreadableSchema{fmt.Errorf("it is %s, not Avro", schema.Type)}
+	}
+	for _, r := range schema.References {
+		path := fmt.Sprintf("/subjects/%s/versions/%d", url.PathEscape(r.Subject), r.Version)
+		if loaded[path] {
+			continue
+		}
+		loaded[path] = true
+		if _, err := a.load(ctx, path, p, loaded); err != nil {
+			return nil, fmt.Errorf("%s, version %d of subject %s, to which it refers: %w", r.Name, r.Version, r.Subject, err)
+		}
+	}
+	var raw any
+	if err := json.Unmarshal([]byte(schema.Text), &raw); err != nil {
+		return nil, unreadableSchema{err}
+	}
+	t, err := p.parse(raw, "", 0)
+	if err != nil {
+		return nil, unreadableSchema{err}
+	}
 	return t, nil
 }
 
@@ -172,16 +201,26 @@ const (
 	maxSchemaBytes = 16 << 20
 )
 
+// registered is a schema as a registry returns it.
+type registered struct {
+	Text       string `json:"schema"`
+	Type       string `json:"schemaType"` // "": AVRO
+	References []struct {
+		Name, Subject string
+		Version       int
+	}
+}
+
 // fetch queries the registries in turn. The error is ErrNoSchema if all of them answer that they do not have the schema.
-func (a *Avro) fetch(ctx context.Context, id uint32) (string, error) {
+func (a *Avro) fetch(ctx context.Context, path string) (schema registered, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	var missing, failed []error
-	for _, url := range a.URLs {
-		text, err := a.fetchFrom(ctx, strings.TrimSuffix(url, "/"), id)
+	for _, registry := range a.URLs {
+		schema, err := a.fetchFrom(ctx, strings.TrimSuffix(registry, "/")+path)
 		switch {
 		case err == nil:
-			return text, nil
+			return schema, nil
 		case errors.Is(err, ErrNoSchema):
 			missing = append(missing, err)
 		default:
@@ -189,23 +228,23 @@ func (a *Avro) fetch(ctx context.Context, id uint32) (string, error) {
 		}
 	}
 	if len(failed) > 0 { // one of these may have it
-		return "", errors.Join(failed...)
+		return schema, errors.Join(failed...)
 	}
-	return "", errors.Join(missing...)
+	return schema, errors.Join(missing...)
 }
 
-// noSuchSchema is the error code with which a registry answers that it does not have a schema. Proxies and wrong paths answer 404 without it.
-const noSuchSchema = 40403
+// The error codes with which a registry answers that it does not have a subject, a version or a schema. Proxies and wrong paths answer 404 without them.
+const noSuchSubject, noSuchVersion, noSuchSchema = 40401, 40402, 40403
 
-func (a *Avro) fetchFrom(ctx context.Context, url string, id uint32) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/schemas/ids/%d", url, id), nil)
+func (a *Avro) fetchFrom(ctx context.Context, address string) (schema registered, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return "", err
+		return schema, err
 	}
 	request.Header.Set("Accept", "application/vnd.schemaregistry.v1+json")
 	if a.Authorize != nil {
 		if err := a.Authorize(request); err != nil {
-			return "", err
+			return schema, err
 		}
 	}
 	client := a.Client
@@ -214,25 +253,26 @@ func (a *Avro) fetchFrom(ctx context.Context, url string, id uint32) (string, er
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return "", err
+		return schema, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxSchemaBytes))
 	if err != nil {
-		return "", err
+		return schema, err
 	}
 	var answer struct {
-		Schema string
-		Code   int `json:"error_code"`
+		registered
+		Code int `json:"error_code"`
 	}
 	err = json.Unmarshal(body, &answer)
+	known := answer.Code != noSuchSubject && answer.Code != noSuchVersion && answer.Code != noSuchSchema
 	switch {
-	case response.StatusCode == http.StatusNotFound && err == nil && answer.Code == noSuchSchema:
-		return "", fmt.Errorf("%s answers %s: %.200s: %w", url, response.Status, body, ErrNoSchema)
-	case response.StatusCode != http.StatusOK, err != nil, answer.Schema == "":
-		return "", fmt.Errorf("%s answers %s: %.200s", url, response.Status, body)
+	case response.StatusCode == http.StatusNotFound && err == nil && !known:
+		return schema, fmt.Errorf("%s answers %s: %.200s: %w", address, response.Status, body, ErrNoSchema)
+	case response.StatusCode != http.StatusOK, err != nil, answer.Text == "":
+		return schema, fmt.Errorf("%s answers %s: %.200s", address, response.Status, body)
 	}
-	return answer.Schema, nil
+	return answer.registered, nil
 }
 
 // maxAvroNesting bounds the nesting of a schema and of its values, which are read recursively.
@@ -315,15 +355,23 @@ func (p *avroParser) complex(s map[string]any, namespace string, depth int) (t *
 			}
 			t.fields = append(t.fields, avroField{append(strconv.AppendQuote(nil, name), ':'), typ})
 		}
+		if l := logicalOf(s); l.IsVariableDecimal() {
+			t.logical = l
+		}
 		return t, nil
 	}
-	t, err = p.parse(kind, namespace, depth+1)
-	if l := logicalOf(s); err == nil && l != (Logical{}) {
-		own := *t
-		own.logical = l
-		return &own, nil
+	if t, err = p.parse(kind, namespace, depth+1); err != nil {
+		return nil, err
 	}
-	return t, err
+	own := *t
+	own.logical = logicalOf(s)
+	if name, _ := s["connect.name"].(string); IsUnknown(name) && (kind == "int" || kind == "long") {
+		own.unknown = UnknownSchema(name)
+	}
+	if own.logical == (Logical{}) && own.unknown == "" {
+		return t, nil // a record that refers to itself is not complete yet
+	}
+	return &own, nil
 }
 
 // logicalOf returns the logical type that a schema names, as in Avro or in Kafka Connect.
@@ -397,6 +445,9 @@ func (r *avroReader) read(t *avroType, depth int) error {
 		if err != nil {
 			return err
 		}
+		if r.readable && t.unknown != "" {
+			return t.unknown
+		}
 		if r.readable && t.logical.kind != noLogical {
 			r.out = append(t.logical.AppendNumber(append(r.out, '"'), n), '"')
 			return nil
@@ -445,6 +496,9 @@ func (r *avroReader) read(t *avroType, depth int) error {
 		}
 		return r.read(t.union[n], depth+1)
 	case "record":
+		if r.readable && t.logical.IsVariableDecimal() {
+			return r.variableDecimal(t, depth)
+		}
 		return r.record(t, depth)
 	case "array", "map":
 		return r.blocks(t, depth)
@@ -465,6 +519,18 @@ func (r *avroReader) binary(t *avroType, b []byte) (err error) {
 		r.out = append(base64.StdEncoding.AppendEncode(append(r.out, '"'), b), '"')
 	}
 	return err
+}
+
+func (r *avroReader) variableDecimal(t *avroType, depth int) error {
+	plain := avroReader{in: r.in}
+	err := plain.record(t, depth)
+	if r.in = plain.in; err != nil {
+		return err
+	}
+	if r.out, err = AppendVariableDecimal(r.out, plain.out); err != nil {
+		return ErrAvro
+	}
+	return nil
 }
 
 func (r *avroReader) float(f float64, bits int) {

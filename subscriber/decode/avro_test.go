@@ -1,7 +1,10 @@
 package decode
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +30,18 @@ func registry(t *testing.T) *Avro {
 		switch r.URL.Path {
 		case "/schemas/ids/7":
 			fmt.Fprintf(w, `{"schema":%q}`, testSchema)
+		case "/schemas/ids/10":
+			fmt.Fprint(w, `{"schema":"{\"type\":\"record\",\"name\":\"a.Order\",\"fields\":[{\"name\":\"to\",\"type\":\"b.Address\"},{\"name\":\"from\",\"type\":\"b.Address\"},{\"name\":\"in\",\"type\":\"c.Land\"}]}",
+"references":[{"name":"b.Address","subject":"address/value","version":2},{"name":"c.Land","subject":"land","version":1}]}`)
+		case "/subjects/address/value/versions/2":
+			fmt.Fprint(w, `{"subject":"address/value","version":2,"id":3,"schema":"{\"type\":\"record\",\"name\":\"Address\",\"namespace\":\"b\",\"fields\":[{\"name\":\"land\",\"type\":\"c.Land\"}]}",
+"references":[{"name":"c.Land","subject":"land","version":1}]}`)
+		case "/subjects/land/versions/1":
+			fmt.Fprint(w, `{"schema":"{\"type\":\"enum\",\"name\":\"Land\",\"namespace\":\"c\",\"symbols\":[\"AT\",\"CH\"]}"}`)
+		case "/schemas/ids/11":
+			fmt.Fprint(w, `{"schema":"syntax = \"proto3\";","schemaType":"PROTOBUF"}`)
+		case "/schemas/ids/12":
+			fmt.Fprint(w, `{"schema":"\"b.Address\"","references":[{"name":"b.Address","subject":"address","version":9}]}`)
 		case "/schemas/ids/8":
 			fmt.Fprint(w, `{"schema":"{\"type\":\"unheard\"}"}`)
 		default:
@@ -67,6 +82,59 @@ func TestAvro(t *testing.T) {
 	var unreadable SchemaError
 	if _, err := a.JSON(ctx, []byte("\x00\x00\x00\x00\x08x")); !errors.As(err, &unreadable) || unreadable.ID != 8 {
 		t.Errorf("a schema that cannot be read: %v", err)
+	}
+}
+
+// A schema may refer to others, which may do so, too.
+func TestAvroReferences(t *testing.T) {
+	a := registry(t)
+	if got, err := a.JSON(t.Context(), []byte("\x00\x00\x00\x00\x0a\x02\x00\x02")); err != nil || string(got) != `{"to":{"land":"CH"},"from":{"land":"AT"},"in":"CH"}` {
+		t.Errorf("%s, %v", got, err)
+	}
+	var unreadable SchemaError
+	if _, err := a.JSON(t.Context(), []byte("\x00\x00\x00\x00\x0bx")); !errors.As(err, &unreadable) || !strings.Contains(err.Error(), "it is PROTOBUF, not Avro") {
+		t.Errorf("Protobuf: %v", err)
+	}
+	if _, err := a.JSON(t.Context(), []byte("\x00\x00\x00\x00\x0cx")); !errors.Is(err, ErrNoSchema) || !strings.Contains(err.Error(), "b.Address, version 9 of subject address, to which it refers") {
+		t.Errorf("a reference to nothing: %v", err)
+	}
+}
+
+// What Debezium's schemas say about a number: an interval, a decimal with its own scale. A number whose schema is not known is not taken for a bare one.
+func TestAvroOfDebezium(t *testing.T) {
+	var raw any
+	if err := json.Unmarshal([]byte(`{"type":"record","name":"r","fields":[{"name":"i","type":{"type":"long","connect.name":"io.debezium.time.MicroDuration"}},
+{"name":"n","type":["null",{"type":"record","name":"VariableScaleDecimal","namespace":"io.debezium.data","connect.name":"io.debezium.data.VariableScaleDecimal","fields":[{"name":"scale","type":"int"},{"name":"value","type":"bytes"}]}]},
+{"name":"u","type":["null",{"type":"long","connect.name":"io.debezium.time.Unheard"}]}]}`), &raw); err != nil {
+		t.Fatal(err)
+	}
+	p := avroParser{named: map[string]*avroType{}}
+	schema, err := p.parse(raw, "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	framed := append(binary.AppendVarint([]byte("\x00\x00\x00\x00\x01"), -90_000_000), "\x02\x04\x0430"...)
+	for _, c := range []struct {
+		end, readable, plain string
+	}{
+		{"\x00", `{"i":"-00:01:30","n":131.04,"u":null}`, `{"i":-90000000,"n":{"scale":2,"value":"MzA="},"u":null}`},
+		{"\x02\x02", "", `{"i":-90000000,"n":{"scale":2,"value":"MzA="},"u":1}`},
+	} {
+		for readable, want := range map[bool]string{true: c.readable, false: c.plain} {
+			a := &Avro{Readable: readable, schemas: map[uint32]*avroType{1: schema}}
+			got, err := a.JSON(t.Context(), append(bytes.Clone(framed), c.end...))
+			if unknown := UnknownSchema(""); want == "" {
+				if !errors.As(err, &unknown) || unknown != "io.debezium.time.Unheard" {
+					t.Errorf("an unknown schema: %s, %v", got, err)
+				}
+			} else if err != nil || string(got) != want {
+				t.Errorf("readable %v: got %s (%v), want %s", readable, got, err, want)
+			}
+		}
+	}
+	a := &Avro{schemas: map[uint32]*avroType{1: schema}}
+	if columns, err := a.Columns(t.Context(), framed); err != nil || fmt.Sprint(columns) != "[{i interval} {n numeric} {u bigint}]" {
+		t.Errorf("columns %v, %v", columns, err)
 	}
 }
 
@@ -153,6 +221,8 @@ func TestLogical(t *testing.T) {
 		{"org.apache.kafka.connect.data.Timestamp", 1706702400123, "2024-01-31T12:00:00.123Z"}, {"io.debezium.time.Timestamp", 1706702400123, "2024-01-31T12:00:00.123"},
 		{"io.debezium.time.MicroTime", 86400000000, "24:00:00"}, {"io.debezium.time.Date", 2146033979, "infinity"}, {"io.debezium.time.Date", -2147472691, "-infinity"}, {"io.debezium.time.Date", -735160, "0044-03-15 BC"},
 		{"io.debezium.time.MicroTimestamp", math.MaxInt64, "infinity"}, {"io.debezium.time.MicroTimestamp", math.MinInt64, "-infinity"}, {"io.debezium.time.Timestamp", 9223372036825200000, "infinity"},
+		{"io.debezium.time.MicroDuration", 3600000000, "01:00:00"}, {"io.debezium.time.MicroDuration", -90000001, "-00:01:30.000001"}, {"io.debezium.time.NanoDuration", 3600000000001, "01:00:00.000000001"},
+		{"io.debezium.time.MicroDuration", math.MaxInt64, "2562047788:00:54.775807"}, {"io.debezium.time.MicroDuration", math.MinInt64, "-2562047788:00:54.775808"}, {"io.debezium.time.Year", 2024, "2024"},
 		{"io.debezium.time.MicroTimestamp", -63517780800000000, "0044-03-15T12:00:00 BC"}, {"org.apache.kafka.connect.data.Timestamp", -63517780800000, "0044-03-15T12:00:00Z BC"},
 	} {
 		l, known := LogicalOf(c.name, 0)

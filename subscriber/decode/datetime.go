@@ -36,6 +36,15 @@ func AppendTime(dst []byte, n, perSecond int64) []byte {
 	return appendClock(dst, n/perSecond, n%perSecond*(Nano/perSecond))
 }
 
+// AppendInterval appends an interval in hours, minutes and seconds, as PostgreSQL reads it.
+func AppendInterval(dst []byte, n, perSecond int64) []byte {
+	seconds, fraction := n/perSecond, n%perSecond
+	if n < 0 {
+		dst, seconds, fraction = append(dst, '-'), -seconds, -fraction
+	}
+	return appendClock(dst, seconds, fraction*(Nano/perSecond))
+}
+
 // AppendTimestamp appends a timestamp, given in units since 1970, as PostgreSQL reads it: in ISO 8601, except for infinities and years before 1. zone
 // follows the time of day.
 func AppendTimestamp(dst []byte, n, perSecond int64, zone string) []byte {

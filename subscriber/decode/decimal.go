@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"math/big"
@@ -26,6 +27,23 @@ func AppendDecimal(dst, raw []byte, scale int) ([]byte, error) {
 		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(raw))))
 	}
 	return appendScaled(dst, n.Append(nil, 10), scale), nil
+}
+
+// AppendVariableDecimal appends the number of an io.debezium.data.VariableScaleDecimal: {"scale":2,"value":"MDk="}.
+func AppendVariableDecimal(dst, object []byte) ([]byte, error) {
+	scale, err := strconv.Atoi(string(Field(object, "scale")))
+	if err != nil {
+		return dst, err
+	}
+	value := Field(object, "value")
+	raw, err := base64.StdEncoding.DecodeString(Unquoted(value))
+	if err == nil && (len(value) == 0 || value[0] != '"') {
+		err = ErrJSON
+	}
+	if err != nil {
+		return dst, err
+	}
+	return AppendDecimal(dst, raw, scale)
 }
 
 func signed(raw []byte) int64 {

@@ -1,11 +1,14 @@
 package decode
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
-// Logical is the logical type of a number or of bytes in a schema: a date, a time, a decimal. The zero value means none.
+// Logical is the logical type of a number or of bytes in a schema: a date, a time, an interval, a decimal. The zero value means none.
 type Logical struct {
 	kind      logicalKind
-	perSecond int64 // units of a time or timestamp
+	perSecond int64 // units of a time, timestamp or interval
 	zone      bool  // a timestamp with a time zone
 	Scale     int   // for a decimal
 }
@@ -17,7 +20,9 @@ const (
 	date
 	clock
 	timestamp
+	duration
 	decimal
+	variable // a decimal with its own scale
 )
 
 // logicals has the logical types by their names in Avro (specification, Logical Types), Kafka Connect and Debezium.
@@ -45,6 +50,25 @@ var logicals = map[string]Logical{
 	"io.debezium.time.Timestamp":      {kind: timestamp, perSecond: Milli},
 	"io.debezium.time.MicroTimestamp": {kind: timestamp, perSecond: Micro},
 	"io.debezium.time.NanoTimestamp":  {kind: timestamp, perSecond: Nano},
+	"io.debezium.time.MicroDuration":  {kind: duration, perSecond: Micro},
+	"io.debezium.time.NanoDuration":   {kind: duration, perSecond: Nano},
+	"io.debezium.time.Year":           {},
+
+	"io.debezium.data.VariableScaleDecimal": {kind: variable},
+}
+
+// UnknownSchema is the name of a schema whose numbers mean something that is not known here. It is the error for such a number: taken as it is, it would
+// be a wrong value.
+type UnknownSchema string
+
+func (u UnknownSchema) Error() string {
+	return "a number of schema " + string(u) + ", which is not known"
+}
+
+// IsUnknown reports whether name is an UnknownSchema.
+func IsUnknown(name string) bool {
+	_, known := logicals[name]
+	return !known && strings.HasPrefix(name, "io.debezium.")
 }
 
 // LogicalOf returns the logical type with this name; scale is that of a decimal.
@@ -57,6 +81,9 @@ func LogicalOf(name string, scale int) (l Logical, known bool) {
 // IsDecimal reports whether the bytes are a decimal.
 func (l Logical) IsDecimal() bool { return l.kind == decimal }
 
+// IsVariableDecimal reports whether the values are objects for AppendVariableDecimal.
+func (l Logical) IsVariableDecimal() bool { return l.kind == variable }
+
 // Type returns the corresponding PostgreSQL type.
 func (l Logical) Type() string {
 	switch l.kind {
@@ -64,7 +91,9 @@ func (l Logical) Type() string {
 		return "date"
 	case clock:
 		return "time"
-	case decimal:
+	case duration:
+		return "interval"
+	case decimal, variable:
 		return "numeric"
 	}
 	if l.zone {
@@ -86,6 +115,8 @@ func (l Logical) AppendNumber(dst []byte, n int64) []byte {
 			zone = "Z"
 		}
 		return AppendTimestamp(dst, n, l.perSecond, zone)
+	case duration:
+		return AppendInterval(dst, n, l.perSecond)
 	}
 	return strconv.AppendInt(dst, n, 10)
 }
