@@ -263,6 +263,12 @@ func TestConsumeFormats(t *testing.T) {
 	s.Expect("SELECT (a, b, c)::text FROM lines ORDER BY a", `(1,"x, ""y""",2024-02-29)`, "(2,,)", "(5,\"a\tb\",)")
 	s.Expect("SELECT reason FROM pgtee.dead_letters ORDER BY 1", "2 fields, and 3 columns for them", `date/time field value out of range: "2024-02-30", column c`)
 
+	s.Exec("CREATE TABLE bolts (id int PRIMARY KEY, name text)")
+	keyed := s.NewTopic("keyed", 1)
+	s.Produce(keyed, `1,bolt`, `2,nut`, `2=3,screw`)
+	s.Consume(keyed, "bolts", "--format", "csv", "--key", "id")
+	s.Expect("SELECT id || ' ' || name FROM bolts ORDER BY id", "1 bolt", "2 screw")
+
 	text := s.NewTopic("text", 1)
 	s.must(s.kafka.ProduceSync(s.ctx, &kgo.Record{Topic: text, Value: []byte("line\tof \\ text"), Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte("span")}}}).FirstErr())
 	s.Consume(text, "body", "--format", "text", "--map", "text=$", "--header", "h=trace", "--partition", "p")

@@ -80,7 +80,7 @@ func (d *draft) seeRecords(ctx context.Context, records []*kgo.Record, from map[
 		return decoder.doubt
 	}
 	for _, column := range d.cfg.Mapping.Columns { // a line does not say more about its fields
-		if d.cfg.Format == CSV || d.cfg.Format == TSV {
+		if d.cfg.hasLines() {
 			d.addType(column, "text")
 		}
 	}

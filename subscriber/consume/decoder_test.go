@@ -27,7 +27,10 @@ func tableOf(t *testing.T, m Mapping, columns ...string) *table {
 		name, k, _ := strings.Cut(strings.TrimSuffix(text, "?"), ":")
 		o, explicit := from[name]
 		if !explicit && len(m.Columns) > 0 {
-			o = origin{kind: byLine, line: slices.Index(m.Columns, name)}
+			o = origin{kind: byLine}
+		}
+		if o.kind == byLine || o.kind == byKey {
+			o.line = slices.Index(m.Columns, name) + 1
 		}
 		made.columns = append(made.columns, column{name: name, quoted: name, kind: kinds[k], origin: o})
 		if !strings.HasSuffix(text, "?") {
@@ -175,6 +178,13 @@ func TestDecode(t *testing.T) {
 			{"", `1,"2"x,3`, "DEAD text behind a quoted field"},
 			{"", "1,2,3\n4,5,6", "DEAD a quote or a line break inside a field without quotes"},
 		}},
+		"csv, key": {CSV, Mapping{Columns: []string{"v", "id"}, Keys: []string{"id"}}, []string{"id", "v"}, []record{
+			{"<nil>", `bolt,1`, "1\tbolt"},
+			{"7", `bolt,1`, "7\tbolt"},
+			{"<nil>", `bolt,`, "DEAD no value for column id, which --key names"},
+			{"7", "<nil>", "DELETE 7"},
+		}},
+		"csv, key only in the key": {CSV, Mapping{Columns: []string{"v"}, Keys: []string{"id"}}, []string{"id", "v"}, []record{{"7", `bolt`, "7\tbolt"}, {"7", `bolt,1`, "DEAD 2 fields, and 1 columns for them"}}},
 		"tsv": {TSV, Mapping{Columns: []string{"a", "b"}}, []string{"b", "a"}, []record{
 			{"", `x\ty\\` + "\t" + `\N` + "\n", `\N` + "\t" + `x\ty\\`},
 			{"", "a\tb\nc\td", "DEAD more than one line"},

@@ -20,10 +20,10 @@ func (d *decoder) readLine(value []byte) error {
 	d.fill(d.whole, cell{asText, value})
 	wanted := 0
 	for i := range d.table.columns {
-		if o := &d.table.columns[i].origin; o.kind == byLine {
-			wanted = max(wanted, o.line+1)
-			if o.line < len(d.line) {
-				d.cells[i] = d.line[o.line]
+		if line := d.table.columns[i].origin.line; line > 0 {
+			wanted = max(wanted, line)
+			if line <= len(d.line) {
+				d.cells[i] = d.line[line-1]
 			}
 		}
 	}

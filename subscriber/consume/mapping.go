@@ -21,7 +21,7 @@ type origin struct {
 	kind originKind
 	path path
 	name string // name of a header, or text of the path that --key gives
-	line int    // index of a field in a line
+	line int    // number of a field in a line, counted from 1; 0: none
 }
 
 type originKind int
@@ -81,13 +81,15 @@ func (m *Mapping) origins() (from map[string]origin, keys []string, err error) {
 	return from, keys, err
 }
 
+// hasLines reports whether a value is a line of fields without names.
+func (c *Config) hasLines() bool { return c.Format == CSV || c.Format == TSV }
+
 // Check returns an error for a configuration that makes no sense.
 func (c *Config) Check() error {
 	from, _, err := c.Mapping.origins()
 	if err != nil {
 		return err
 	}
-	lines := c.Format == CSV || c.Format == TSV
 	if len(c.Mapping.Columns) > 0 && (c.Format == Text || c.Format == Raw) {
 		return fmt.Errorf("--columns: a value of %s fills one column: see --map", c.Format)
 	}
@@ -104,7 +106,7 @@ func (c *Config) Check() error {
 	if whole == 0 && (c.Format == Text || c.Format == Raw) {
 		return fmt.Errorf("--format %s needs a column for the value: --map COLUMN=$", c.Format)
 	}
-	if c.Create && lines && len(c.Mapping.Columns) == 0 {
+	if c.Create && c.hasLines() && len(c.Mapping.Columns) == 0 {
 		return fmt.Errorf("--create-table with %s needs --columns", c.Format)
 	}
 	return nil

@@ -95,11 +95,12 @@ func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error
 		at := slices.Index(keys, one.name)
 		generated := row[4] != "" || row[5] == "a" && len(keys) > 0 && at < 0 // no UPDATE can set an identity that is GENERATED ALWAYS
 		wanted, explicit := c.fills(&one, from)
-		if one.origin.kind == byLine && wanted && !generated {
-			if one.origin.line = lines; explicit {
-				one.origin.line = slices.Index(c.Mapping.Columns, one.name)
-			}
+		if wanted && !generated && c.hasField(&one) {
 			lines++
+			one.origin.line = lines
+			if len(c.Mapping.Columns) > 0 {
+				one.origin.line = slices.Index(c.Mapping.Columns, one.name) + 1
+			}
 		}
 		switch {
 		case generated && explicit:
@@ -130,11 +131,16 @@ func (c *Config) fills(one *column, from map[string]origin) (wanted, explicit bo
 	}
 	list := c.Mapping.Columns
 	listed := slices.Contains(list, one.name)
-	if c.Format == CSV || c.Format == TSV {
+	if c.hasLines() {
 		one.origin.kind = byLine
 		return listed || len(list) == 0, listed
 	}
 	return (listed || len(list) == 0) && (c.Format == JSON || c.Format == Avro), false
+}
+
+// hasField reports whether a line may have a field for a column. A key column has one too, for records without a key.
+func (c *Config) hasField(one *column) bool {
+	return c.hasLines() && (one.origin.kind == byLine || one.origin.kind == byKey)
 }
 
 // refuseUnknown returns an error if flags name columns that the table does not have.
