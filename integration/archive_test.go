@@ -6,9 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Archive drains the publisher and runs pgtee archive up to what Kafka holds.
@@ -218,6 +222,84 @@ func TestArchiveInDuckDB(t *testing.T) {
 				t.Errorf("apply --from exits with %d:\n%s", code, out)
 			}
 			a.ExpectEqual(readTables...)
+		}
+	}
+}
+
+// The views are right for topics with several partitions, whatever the time zone, and for values that the last record of a row does not have.
+func TestViewsOfAnArchive(t *testing.T) {
+	s := newStrangers(t, "")
+	python, err := world.Python()
+	s.must(err)
+	topic, progress := s.NewTopic("public.t", 2), s.NewTopic("progress", 1)
+	const placeholder = "__debezium_unavailable_value"
+	put := func(partition int32, ago time.Duration, id, key, op, after, pgtee string, headers ...string) {
+		t.Helper()
+		if after == "" {
+			after = "null"
+		}
+		value := fmt.Sprintf(`{"before":null,"after":%s,"source":{"schema":"public","table":"t","txId":7,"ts_us":%d},"op":%q,"pgtee":{%s}}`, after, time.Now().Add(-ago).UnixMicro(), op, pgtee)
+		record := &kgo.Record{Topic: topic, Partition: partition, Value: []byte(value), Headers: []kgo.RecordHeader{{Key: "pgtee-event-id", Value: []byte("1/s/1/0/" + id)}}}
+		if key != "" {
+			record.Key = fmt.Appendf(nil, `{"id":%s}`, key)
+		}
+		for _, h := range headers {
+			name, value, _ := strings.Cut(h, "=")
+			record.Headers = append(record.Headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
+		}
+		s.must(s.kafka.ProduceSync(s.ctx, record).FirstErr())
+	}
+	unchanged := fmt.Sprintf(`"values":{"after.price":%q,"after.a/b~c":%[1]q}`, placeholder)
+	put(0, 3*time.Hour, "10/1", "9", "c", `{"id":9}`, "")
+	put(1, 0, "90/1", "8", "c", `{"id":8}`, "")
+	put(0, 0, "80/snapshot.mine.t1", "", "t", "", "", "pgtee-resync=mine")
+	put(0, 0, "80/snapshot.mine.1", "6", "r", `{"id":6}`, "")
+	put(1, 0, "80/snapshot.mine.t1", "", "t", "", "", "pgtee-resync=mine")
+	put(0, 0, "A0/1", "1", "c", `{"id":1,"big":"long","small":"a","raw":"AAEC"}`, "")
+	put(0, 0, "A1/1", "1", "u", `{"id":1,"big":"`+placeholder+`","small":"b","raw":"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="}`, "")
+	put(0, 0, "A2/1", "2", "c", `{"id":2,"big":"`+placeholder+`"}`, "", "pgtee-left-out=1")
+	put(0, 0, "A3/1", "3", "c", `{"id":3,"big":"old"}`, "")
+	put(0, 0, "A4/1", "3", "u", `{"id":3,"big":"`+placeholder+`"}`, "", "pgtee-left-out=1")
+	put(0, 0, "A5/1", "3", "u", `{"id":3,"big":"`+placeholder+`"}`, "")
+	put(0, 0, "A6/1", "4", "c", `{"id":4,"price":1.50,"a/b~c":["x"],"none":null}`, "")
+	put(0, 0, "A7/1", "4", "u", `{"id":4,"price":null,"a/b~c":null,"none":null}`, unchanged)
+	put(0, 0, "A8/1", "5", "c", `{"id":5,"note":"`+placeholder+`"}`, `"values":{"after.note":"`+placeholder+`"}`)
+	put(0, 0, "A9/1", "7", "c", `{"id":7,"big":"of another life"}`, "")
+	put(0, 0, "AA/1", "7", "d", "", "")
+	put(0, 0, "AB/1", "7", "c", `{"id":7,"big":"`+placeholder+`"}`, "")
+	s.must(s.kafka.ProduceSync(s.ctx, &kgo.Record{Topic: progress, Value: []byte(`{"v":2,"timeline":1,"system_id":"1","slot":"s","end_lsn":"0/100"}`)}).FirstErr())
+	queries := []string{
+		`SET TimeZone = 'America/New_York'`,
+		`SELECT "row"::VARCHAR || ' ' || array_to_string(incomplete, ',') FROM current_rows ORDER BY (key->>'$.id')::INT`,
+		`SELECT count(*) FROM history WHERE committed > now() - INTERVAL 1 HOUR AND committed < now() + INTERVAL 1 HOUR`,
+		`SELECT count(*) FROM events WHERE ts > now() - INTERVAL 1 HOUR AND ts < now() + INTERVAL 1 HOUR`,
+		`SELECT count(*) FROM archive_files WHERE "at" > now() - INTERVAL 1 HOUR AND "at" < now() + INTERVAL 1 HOUR`,
+	}
+	for _, format := range []string{"jsonl", "parquet"} {
+		dir := filepath.Join(t.TempDir(), format)
+		archive := func() {
+			t.Helper()
+			if out, code := s.Pgtee("archive", "--kafka", s.broker.Address, "--prefix", s.prefix, "--out", dir, "--format", format, "--once"); code != 0 {
+				t.Fatalf("archive exits with %d:\n%s", code, out)
+			}
+		}
+		archive()
+		for _, name := range []string{"others.jsonl.zst", "others.parquet", "views.sql"} {
+			s.must(os.WriteFile(filepath.Join(dir, name), []byte("no view"), 0o600))
+		}
+		archive()
+		out, err := exec.Command(python, append([]string{filepath.Join(world.Source, "integration", "archived.py"), dir}, queries...)...).Output()
+		if err != nil {
+			t.Fatal(explain(err))
+		}
+		var got [][]string
+		s.must(json.Unmarshal(out, &got))
+		want := [][]string{got[0], {
+			`{"id":1,"big":"long","small":"b","raw":"AAEC"} `, `{"id":2,"big":"` + placeholder + `"} big`, `{"id":3,"big":"` + placeholder + `"} big`,
+			`{"id":4,"price":1.5,"a/b~c":["x"],"none":null} `, `{"id":5,"note":"` + placeholder + `"} `, `{"id":6} `, `{"id":7,"big":"` + placeholder + `"} big`,
+		}, {"16"}, {"17"}, {"1"}}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: DuckDB has\n%q, want\n%q", format, got, want)
 		}
 	}
 }

@@ -80,6 +80,9 @@ func (a *archiver) session(ctx context.Context) error {
 	if err := a.folder.clean(m); err != nil {
 		return err
 	}
+	if err := a.folder.writeViews(m.header.Format); err != nil { // an earlier build, or a crash, may have left others, or none
+		return err
+	}
 	source.Slot = m.header.Slot
 	events, err := apply.Read(ctx, source, m.mark, m.header.Begins)
 	if err != nil {
@@ -116,9 +119,6 @@ func (a *archiver) manifest(ctx context.Context, source apply.Config) (*manifest
 			header.Begins, header.Start = newest.EndLSN, &newest
 		}
 		err = m.begin(header)
-	}
-	if err == nil {
-		err = a.folder.writeViews(a.cfg.Format)
 	}
 	if err != nil {
 		m.close()
