@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	askPatience      = 30 * time.Second
-	maxBuffered      = 20_000 // records waiting for Kafka
+	askPatience      = 30 * time.Second // for Kafka to answer, and for the next record of the state topic
+	maxBuffered      = 20_000           // records waiting for Kafka
 	maxBufferedBytes = 64 << 20
 )
 
@@ -69,13 +69,13 @@ func (c *Config) open(ctx context.Context) (*publication, error) {
 }
 
 func (p *publication) begin(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	asking, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
 	admin := kadm.NewClient(p.client)
-	if err := p.ensureTopics(ctx, admin); err != nil {
+	if err := p.ensureTopics(asking, admin); err != nil {
 		return err
 	}
-	if _, _, err := p.client.ProducerID(ctx); err != nil {
+	if _, _, err := p.client.ProducerID(asking); err != nil {
 		return fmt.Errorf("fence former publishers: %w", err)
 	}
 	if !p.cfg.Changes {

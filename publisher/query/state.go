@@ -100,11 +100,13 @@ func compactCommand(topic string) string {
 // readState reads the state topic up to its end. No transaction there is still open, because former publishers are fenced.
 func (p *publication) readState(ctx context.Context, admin *kadm.Client) error {
 	topic := p.cfg.stateTopic()
-	starts, err := admin.ListStartOffsets(ctx, topic)
+	asking, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	starts, err := admin.ListStartOffsets(asking, topic)
 	if err != nil {
 		return err
 	}
-	ends, err := admin.ListEndOffsets(ctx, topic)
+	ends, err := admin.ListEndOffsets(asking, topic)
 	if err != nil {
 		return err
 	}
@@ -121,22 +123,9 @@ func (p *publication) readState(ctx context.Context, admin *kadm.Client) error {
 		return err
 	}
 	defer client.Close()
-	var last Run
-	for at := start.Offset; at < end.Offset; {
-		fetches := client.PollFetches(ctx)
-		if ctx.Err() != nil {
-			return fmt.Errorf("read topic %s from offset %d to %d: %w", topic, at, end.Offset, ctx.Err())
-		}
-		for _, failed := range fetches.Errors() {
-			return fmt.Errorf("read topic %s: %w", topic, failed.Err)
-		}
-		for iterator := fetches.RecordIter(); !iterator.Done(); {
-			record := iterator.Next()
-			at = record.Offset + 1
-			if err := p.learn(record, &last); err != nil {
-				return err
-			}
-		}
+	last, err := p.readTo(ctx, client.PollFetches, start.Offset, end.Offset)
+	if err != nil {
+		return err
 	}
 	if last.TopicID != p.topicID { // the topic was recreated, so its rows are gone
 		for key, s := range p.seen {
@@ -145,6 +134,30 @@ func (p *publication) readState(ctx context.Context, admin *kadm.Client) error {
 		}
 	}
 	return nil
+}
+
+// readTo reads the state topic between two offsets, however long that takes, as long as records arrive. It returns the last run.
+func (p *publication) readTo(ctx context.Context, poll func(context.Context) kgo.Fetches, at, end int64) (last Run, err error) {
+	for at < end {
+		polling, cancel := context.WithTimeout(ctx, askPatience)
+		fetches := poll(polling)
+		err := polling.Err()
+		cancel()
+		if err != nil {
+			return last, fmt.Errorf("read topic %s from offset %d to %d: %w", p.cfg.stateTopic(), at, end, err)
+		}
+		for _, failed := range fetches.Errors() {
+			return last, fmt.Errorf("read topic %s: %w", p.cfg.stateTopic(), failed.Err)
+		}
+		for iterator := fetches.RecordIter(); !iterator.Done(); {
+			record := iterator.Next()
+			at = record.Offset + 1
+			if err := p.learn(record, &last); err != nil {
+				return last, err
+			}
+		}
+	}
+	return last, nil
 }
 
 func (p *publication) learn(record *kgo.Record, last *Run) error {
