@@ -124,11 +124,15 @@ func (f *conflict) line(c *change, cfg *Config) string {
 
 // haltFor is the error of a conflict that halts.
 func (t *target) haltFor(c *change, found *conflict) error {
+	kept := ""
+	if t.cfg.Archive != nil {
+		kept = ", which is not in the archive"
+	}
 	repair := fmt.Sprintf("correct the row in the target and start again, or start with --on-conflict %s=skip or =overwrite; pgtee.conflicts in the target has both rows", c.table.source)
 	switch {
 	case found.kind == "incomplete" && c.finds():
-		repair = fmt.Sprintf("copy the row from the source, or from its pieces in topic %[1]s, and start with --on-conflict %[2]s=skip until the event is passed; or start with --on-conflict %[2]s=overwrite, which writes the row without those values, and complete the rows that are then listed in pgtee.conflicts",
-			topicName(t.cfg.Prefix, "dead-letter"), c.table.source)
+		repair = fmt.Sprintf("copy the row from the source, or from its pieces in topic %[1]s%[3]s, and start with --on-conflict %[2]s=skip until the event is passed; or start with --on-conflict %[2]s=overwrite, which writes the row without those values, and complete the rows that are then listed in pgtee.conflicts",
+			topicName(t.cfg.Prefix, "dead-letter"), c.table.source, kept)
 	case found.kind == "incomplete":
 		repair = fmt.Sprintf("make the change in the target by hand and start with --on-conflict %s=skip until the event is passed; a primary key at the source avoids this, and so does REPLICA IDENTITY FULL for rows that fit a record", c.table.source)
 	case found.code == "42501":
