@@ -437,7 +437,7 @@ func (a *assembler) addChange(ctx context.Context, t *table, e event, key, old s
 		a.batch.events++
 		return a.addAlone(ctx, t, e)
 	}
-	c := change{table: t, op: a.envelope.op, record: e.record, place: e.place, key: key, moved: moved, cut: a.decoder.cut, row: slices.Clone(a.decoder.row)}
+	c := change{table: t, op: a.envelope.op, record: e.record, place: e.place, key: key, moved: moved, cut: a.decoder.cut, whole: t.described(a.decoder.row), row: slices.Clone(a.decoder.row)}
 	if moved {
 		c.op, c.key = 'u', old
 	}

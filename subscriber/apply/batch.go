@@ -68,6 +68,7 @@ type change struct {
 	key      span // key before the change
 	moved    bool
 	cut      bool    // row lacks values that were too large for the record
+	whole    bool    // row has a value for every column of the record
 	row, old []value // old is the row before the change, for a table without a key; nil: not known, or not all of it
 	record   *kgo.Record
 	place    place
@@ -175,9 +176,9 @@ func (t *tableBatch) put(b *batch, op byte, key span, row []value) bool {
 		if loading {
 			f = map[byte]fate{'c': upserted, 'u': corrected, 'd': forgotten, 'r': upserted}[op]
 			switch {
-			case op == 'u' && t.table.complete(row):
+			case op == 'u' && t.replaces(row):
 				f = upserted
-			case op == 'u' && t.table.fixed(t.keys): // the UPDATE does not find every existing row: see updateSQL
+			case op == 'u' && (t.table.described(row) || t.table.fixed(t.keys)): // the UPDATE does not find every existing row: see updateSQL
 				return false
 			}
 		}
@@ -189,6 +190,12 @@ func (t *tableBatch) put(b *batch, op byte, key span, row []value) bool {
 	if !fits || t.rows[i].moved && (op == 'd' || op == 'r') {
 		return false
 	}
+	if next == corrected && t.table.described(row) { // the snapshot leaves the row to the stream from here on
+		if !t.replaces(row) {
+			return false
+		}
+		next = upserted
+	}
 	if op == 'c' {
 		copy(t.row(i), row)
 	} else if op != 'd' {
@@ -196,6 +203,12 @@ func (t *tableBatch) put(b *batch, op byte, key span, row []value) bool {
 	}
 	t.rows[i].fate = next
 	return true
+}
+
+// replaces reports whether a row that a snapshot may not have delivered yet can be written as a whole: the record has all its values, and columns that only
+// the target has keep theirs.
+func (t *tableBatch) replaces(row []value) bool {
+	return t.table.described(row) && (t.table.complete(row) || t.table.upserts(t.keys))
 }
 
 // replace applies a change of a key for a row with all values known: the old row is deleted and a new one inserted.

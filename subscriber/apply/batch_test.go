@@ -176,12 +176,43 @@ func TestBatchesEqualHistories(t *testing.T) {
 func TestFixedColumnWhileLoading(t *testing.T) {
 	for _, identity := range []bool{false, true} {
 		tbl := tableOf("id", "rev")
-		tbl.loading, tbl.columns[1].identity = true, identity
+		tbl.loading, tbl.columns[1].identity, tbl.layout = true, identity, []int{0, 1}
 		b := newBatch()
 		part := b.of(tbl)
 		part.keys = []int{0}
 		if fits := part.put(b, 'u', keySpan(b, "1"), []value{{}, {kind: isText}}); fits == identity {
 			t.Errorf("identity %v: fits %v", identity, fits)
+		}
+	}
+}
+
+// The snapshot leaves a row to the stream once a record has all that the source has: it is inserted, whatever other columns the target has.
+func TestWholeRowWhileLoading(t *testing.T) {
+	whole, part := []value{{kind: isText}, {kind: isText}, {}}, []value{{kind: isText}, {}, {}}
+	for _, c := range []struct {
+		name    string
+		arbiter bool // the target can upsert
+		rows    [][]value
+		fits    bool
+		want    fate
+	}{
+		{"whole", true, [][]value{whole}, true, upserted},
+		{"not whole", true, [][]value{part}, true, corrected},
+		{"whole in the end", true, [][]value{part, whole}, true, upserted},
+		{"without a key", false, [][]value{whole}, false, 0},
+		{"without a key, whole in the end", false, [][]value{part, whole}, false, corrected},
+	} {
+		tbl := tableOf("id", "v", "own")
+		tbl.loading, tbl.layout, tbl.keys = true, []int{0, 1}, keyLayout{[]int{0}, c.arbiter}
+		b := newBatch()
+		part := b.of(tbl)
+		part.keys = []int{0}
+		fits := true
+		for _, row := range c.rows {
+			fits = part.put(b, 'u', keySpan(b, "1"), row)
+		}
+		if fits != c.fits || len(part.rows) > 0 && part.rows[0].fate != c.want {
+			t.Errorf("%s: fits %v, rows %+v", c.name, fits, part.rows)
 		}
 	}
 }

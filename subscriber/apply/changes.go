@@ -344,7 +344,7 @@ func (t *target) overwrite(ctx context.Context, b *batch, c *change, found *conf
 		}
 		return t.overwrite(ctx, b, c, again)
 	case "update_missing":
-		if !c.table.complete(c.row) {
+		if !c.whole {
 			return "skipped: the stream does not have the whole row", nil
 		}
 		known := presentColumns(c.table, c.row)

@@ -84,7 +84,7 @@ func (t *target) settle(ctx context.Context, b *batch, c *change, found *conflic
 
 // insertMissing inserts a row that a snapshot has not delivered yet, if the stream has all its values. Otherwise the snapshot will deliver it.
 func (t *target) insertMissing(ctx context.Context, b *batch, c *change) error {
-	if !c.table.complete(c.row) {
+	if !c.whole {
 		return nil
 	}
 	known := presentColumns(c.table, c.row)
