@@ -34,7 +34,8 @@ type overtaken struct {
 	xid outbox.XID // last transaction that changed it
 
 	// lacking is the resulting row, if no record in the stream since recording began has all of its values: those that are Unchanged are TOASTed
-	// values that no statement has touched. nil: nothing is lacking, or the row has been deleted.
+	// values that no statement has touched. It has all of them if several records together do; a reader that has no row yet needs a record with all.
+	// nil: nothing is lacking, or the row has been deleted.
 	lacking pgoutput.Tuple
 	mover   outbox.XID // for a lacking row: the last transaction that changed its key, 0 if there is none
 	at      [][]byte   // for a lacking row: the values of its key
@@ -124,9 +125,6 @@ func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tup
 		row.lacking, row.mover = filled(new, prior.lacking), prior.mover
 	default:
 		row.lacking = new
-	}
-	if row.lacking != nil && !hasUnchanged(row.lacking) {
-		row = overtaken{xid: xid}
 	}
 	if row.lacking != nil {
 		row.lacking, row.at = bytes.Clone(row.lacking), keyOf(t.Columns, new, old)
