@@ -236,3 +236,34 @@ func TestReplayIntoACopy(t *testing.T) {
 		}
 	}
 }
+
+// To replay to a transaction again changes nothing, and an id that no transaction has writes nothing.
+func TestReplayAgainToATransaction(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, v text);")
+	a.Write("INSERT INTO t VALUES (1, 'one')")
+	conn := a.dial(a.ProxyURL("postgres", "writer"))
+	defer conn.Close(a.ctx)
+	var xid string
+	_, err := conn.Exec(a.ctx, "BEGIN; INSERT INTO t VALUES (2, 'two')", pgx.QueryExecModeSimpleProtocol)
+	a.must(err)
+	a.must(conn.QueryRow(a.ctx, "SELECT pg_current_xact_id()::xid::text", pgx.QueryExecModeSimpleProtocol).Scan(&xid))
+	_, err = conn.Exec(a.ctx, "COMMIT")
+	a.must(err)
+	a.Write("DELETE FROM t")
+	a.Drain()
+	replay := func(to string) (string, int) {
+		return a.Pgtee("replay", "--to", to, "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", a.targetURL(), "--origin", "off")
+	}
+	if out, code := replay("4000000000"); code != 3 || !strings.Contains(out, "transaction 4000000000 is not in the stream") || a.rows(a.targetURL(), "t") != "" {
+		t.Errorf("an unknown transaction: exits with %d, t is %q:\n%s", code, a.rows(a.targetURL(), "t"), out)
+	}
+	for range 2 {
+		if out, code := replay(xid); code != 0 || a.rows(a.targetURL(), "t") != "(1,one)\n(2,two)" {
+			t.Errorf("exits with %d, t is %q:\n%s", code, a.rows(a.targetURL(), "t"), out)
+		}
+	}
+	a.ExpectApplied()
+	if out, code := replay(xid); code != 3 || !strings.Contains(out, "the target is already past the moment") {
+		t.Errorf("after everything was applied: exits with %d:\n%s", code, out)
+	}
+}

@@ -17,10 +17,7 @@ func (a *assembler) arrived() error {
 	if u == nil || a.until != u {
 		return nil
 	}
-	switch {
-	case u.XID != 0 && u.last == 0:
-		return Halt{fmt.Sprintf("transaction %d is not in the stream: everything that %s holds is applied", u.XID, a.cfg.from()), "take its id from the audit topic (`pgtee subscribe --json`)"}
-	case u.Time.After(a.mark.CommitTime) && u.Time.After(a.commitTime):
+	if u.Time.After(a.mark.CommitTime) && u.Time.After(a.commitTime) {
 		return Halt{fmt.Sprintf("the last transaction that %s holds committed at %s: others may follow before the moment", a.cfg.from(), later(a.mark.CommitTime, a.commitTime).UTC().Format(time.RFC3339Nano)),
 			"let the publisher catch up, name an earlier moment or an LSN, or take all that is there with `pgtee apply --once`"}
 	}

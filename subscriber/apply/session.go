@@ -104,6 +104,9 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 			return false, err
 		}
 	}
+	if err := r.find(ctx); err != nil {
+		return false, err
+	}
 	if cfg.Archive != nil {
 		return r.fromArchive(ctx, t)
 	}

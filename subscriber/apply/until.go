@@ -16,7 +16,8 @@ type Until struct {
 	Time   time.Time // the last transaction committed at or before it
 	XID    uint32    // id of the last transaction
 	Before LSN       // commit LSN of the first transaction that is not applied
-	last   LSN       // commit LSN of transaction XID; 0: it was not read yet
+	last   LSN       // commit LSN of transaction XID, once it is found
+	next   LSN       // commit LSN of the transaction after it; 0: it was the last one
 }
 
 // ParseUntil reads a time (RFC 3339), an LSN, a transaction id, or before:EVENT-ID.
@@ -50,20 +51,74 @@ func (u *Until) reached(ctx context.Context, cfg *Config, e event) (bool, error)
 		return e.commit >= u.Before, nil
 	case u.LSN != 0:
 		return e.isFrom(u.LSN), nil
-	case u.last != 0: // a later session reads transactions before it again, or only those after it
+	case u.XID != 0:
 		return e.commit > u.last, nil
 	}
-	at, xid, err := cfg.commitOf(ctx, e)
+	at, _, err := cfg.commitOf(ctx, e)
+	return at.After(u.Time), err
+}
+
+// find looks for transaction XID before anything is written. Afterwards would be too late to notice that there is none, or that the target already has
+// later transactions: a position does not contain their ids.
+func (r *runner) find(ctx context.Context) error {
+	u := r.cfg.Until
+	if u == nil || u.XID == 0 || u.last != 0 {
+		return nil
+	}
+	if r.cfg.Archive != nil {
+		records, err := r.cfg.Archive.Open(0)
+		if err != nil {
+			return err
+		}
+		defer records.Close()
+		f := newFiles(r.cfg, records, &position{}, &Mark{})
+		return u.find(ctx, r.cfg, func() (event, bool, error) {
+			e, ok := f.peek()
+			if ok {
+				f.take()
+			}
+			return e, ok, f.broken()
+		})
+	}
+	events, err := Read(ctx, *r.cfg, Mark{}, 0)
 	if err != nil {
-		return false, err
+		return err
 	}
-	switch {
-	case u.XID == 0:
-		return at.After(u.Time), nil
-	case xid == u.XID:
-		u.last = e.commit
+	defer events.Close()
+	return u.find(ctx, r.cfg, func() (event, bool, error) {
+		_, ok, err := events.Next(ctx)
+		return events.head, ok, err
+	})
+}
+
+// find looks for transaction XID, and for the one after it, in the events that next returns. It is an error if there is no such transaction.
+func (u *Until) find(ctx context.Context, cfg *Config, next func() (event, bool, error)) error {
+	var found, read LSN
+	for {
+		e, ok, err := next()
+		switch {
+		case err != nil:
+			return err
+		case !ok && found == 0:
+			return Halt{fmt.Sprintf("transaction %d is not in the stream that %s holds", u.XID, cfg.from()), "take its id from the audit topic (`pgtee subscribe --json`); nothing has been written"}
+		case !ok:
+			u.last = found
+			return nil
+		case e.snapshot != nil || e.commit == read:
+			continue
+		case found != 0:
+			u.last, u.next = found, e.commit
+			return nil
+		}
+		read = e.commit
+		_, xid, err := cfg.commitOf(ctx, e)
+		if err != nil {
+			return err
+		}
+		if xid == u.XID {
+			found = e.commit
+		}
 	}
-	return false, nil
 }
 
 // commitOf returns the commit time and transaction id in a record.
@@ -91,5 +146,5 @@ func (c *Config) commitOf(ctx context.Context, e event) (at time.Time, xid uint3
 
 // before reports whether a position is after the cut, as far as that is known without records.
 func (u *Until) before(end LSN) bool {
-	return u != nil && (u.LSN != 0 && end > u.LSN || u.Before != 0 && end > u.Before)
+	return u != nil && (u.LSN != 0 && end > u.LSN || u.Before != 0 && end > u.Before || u.next != 0 && end > u.next)
 }

@@ -16,20 +16,48 @@ func transactionAt(commit LSN, xid int) event {
 	return event{place: place{commit: commit}, record: &kgo.Record{Value: []byte(value)}, from: &partition{}}
 }
 
-// A session that fails is followed by one that reads earlier transactions again, or only later ones: the cut stays behind the transaction.
-func TestUntilATransactionOverSessions(t *testing.T) {
-	for name, sessions := range map[string][][]LSN{
-		"one session":         {{100, 200, 300}},
-		"nothing was written": {{100, 200}, {100, 200, 300}},
-		"it was written":      {{100, 200}, {300}},
+// eventsOf returns transactions with the ids commit/100, and a row of a snapshot after each.
+func eventsOf(commits ...LSN) func() (event, bool, error) {
+	var list []event
+	for _, commit := range commits {
+		row := event{place: place{commit: commit, ordinal: behind}, snapshot: []byte("x")}
+		list = append(list, transactionAt(commit, int(commit/100)), transactionAt(commit, int(commit/100)), row)
+	}
+	return func() (e event, ok bool, err error) {
+		if len(list) == 0 {
+			return e, false, nil
+		}
+		e, list = list[0], list[1:]
+		return e, true, nil
+	}
+}
+
+// A transaction is looked for before anything is written: a target that has later ones, or an id that no transaction has, is refused.
+func TestUntilATransaction(t *testing.T) {
+	ctx, cfg := t.Context(), &Config{}
+	for _, c := range []struct {
+		commits   []LSN
+		at        LSN // position of the target
+		past, has bool
+	}{
+		{[]LSN{100, 200, 300}, 0, false, true},
+		{[]LSN{100, 200, 300}, 201, false, true},
+		{[]LSN{100, 200, 300}, 250, false, true}, // nothing has committed in between
+		{[]LSN{100, 200, 300}, 301, true, true},
+		{[]LSN{100, 200}, 5000, false, true},
+		{[]LSN{100, 300}, 0, false, false},
 	} {
 		u := &Until{XID: 2}
-		for _, commits := range sessions {
-			for _, commit := range commits {
-				reached, err := u.reached(context.Background(), &Config{}, transactionAt(commit, int(commit/100)))
-				if err != nil || reached != (commit == 300) {
-					t.Errorf("%s: reached at %d: %v, %v", name, commit, reached, err)
-				}
+		err := u.find(ctx, cfg, eventsOf(c.commits...))
+		if isHalt(err) == c.has || u.before(c.at) != c.past {
+			t.Errorf("%v at %d: past %v (%v)", c.commits, c.at, u.before(c.at), err)
+		}
+		if !c.has {
+			continue
+		}
+		for _, commit := range c.commits {
+			if reached, err := u.reached(ctx, cfg, transactionAt(commit, 0)); err != nil || reached != (commit == 300) {
+				t.Errorf("%v: reached at %d: %v, %v", c.commits, commit, reached, err)
 			}
 		}
 	}
