@@ -269,3 +269,60 @@ func TestApplyDDLFillsNoColumn(t *testing.T) {
 		})
 	}
 }
+
+// A copy that is requested while the applier runs, or while it does not, may follow changes of its rows.
+func TestApplyRequestedCopy(t *testing.T) {
+	a := newTarget(t)
+	const schema = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);"
+	a.Exec(schema, "INSERT INTO t SELECT i, repeat('v', 2000) FROM generate_series(1, 3000) AS i")
+	a.ExecTarget(schema)
+	a.Setup()
+	a.StartProxy()
+	a.publisher = a.process("publish", append(a.publishArgs(), "--snapshot-rows-per-second", "500")...)
+	a.ExpectApplied()
+	applier := a.process("apply", a.applyArgs()...)
+	a.Drain()
+	a.awaitMark()
+	read := func() (rows int) {
+		for _, e := range a.Events("public.t") {
+			if e.Op == "r" {
+				rows++
+			}
+		}
+		return rows
+	}
+	copy := func(id string) {
+		t.Helper()
+		before := read()
+		a.Exec("INSERT INTO pgtee.signal VALUES ('" + id + `', 'execute-snapshot', '{"data-collections": ["public.t"]}')`)
+		a.must(harness.Eventually(30*time.Second, func(context.Context) error {
+			if n := read() - before; n == 0 || n > 2000 {
+				return fmt.Errorf("%d rows are copied", n)
+			}
+			return nil
+		}))
+		a.Exec("SELECT pgtee.snapshot_pause('" + id + "')")
+		a.Drain()
+		a.Write("UPDATE t SET v = v || '+'", "DELETE FROM t WHERE id % 10 = 0", "UPDATE t SET id = -id WHERE id % 10 = 1")
+		a.Drain()
+		a.Exec("SELECT pgtee.snapshot_resume()")
+		a.AwaitSnapshots(id)
+	}
+	copy("one")
+	a.Drain()
+	a.awaitMark()
+	if !applier.Running() {
+		t.Fatalf("the applier has ended: %s", applier.Tail(5))
+	}
+	a.ExpectEqual("t")
+	a.must(applier.StopWell())
+	a.ExecTarget("DELETE FROM t")
+	copy("two")
+	a.ExpectApplied()
+	a.ExpectEqual("t")
+	a.ExecTarget("DELETE FROM t")
+	a.Write("UPDATE t SET v = 'x'")
+	if out, code := a.Apply(); code != 3 || !strings.Contains(out, "conflict update_missing") {
+		t.Errorf("after the copy apply exits with %d:\n%s", code, out)
+	}
+}

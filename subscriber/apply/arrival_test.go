@@ -139,3 +139,30 @@ func TestATargetPastTheMoment(t *testing.T) {
 		}
 	}
 }
+
+// A snapshot that is not known may have begun after the position, and has rows that follow changes of them.
+func TestSnapshotsThatAreKnown(t *testing.T) {
+	noon := time.Date(2025, 1, 1, 12, 0, 0, 0, time.UTC)
+	running, ended, again := copyID{ID: "a"}, copyID{ID: "a", Finished: noon}, copyID{ID: "a", Finished: noon.Add(time.Hour)}
+	for _, c := range []struct {
+		name          string
+		known         []copyID
+		runs, endings []copyID
+		other         bool
+	}{
+		{"none", nil, nil, nil, false},
+		{"begun", nil, []copyID{running}, nil, true},
+		{"begun and ended", nil, nil, []copyID{ended}, true},
+		{"running still", []copyID{running}, []copyID{running}, nil, false},
+		{"ended since", []copyID{running}, nil, []copyID{ended}, false},
+		{"ended before", []copyID{ended}, nil, []copyID{ended}, false},
+		{"the id is used again", []copyID{ended}, []copyID{running}, []copyID{ended}, true},
+		{"the id was used again", []copyID{ended}, nil, []copyID{ended, again}, true},
+	} {
+		var p progress
+		p.Snapshots.Copies, p.Snapshots.Finished = c.runs, c.endings
+		if got := p.hasOther(c.known); got != c.other {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}

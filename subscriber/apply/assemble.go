@@ -38,6 +38,7 @@ type assembler struct {
 	loading map[string]load
 	touched map[string]string // table names by OID
 	copies  map[string]string // ids of snapshots that have delivered rows, with the table of the latest row
+	known   []copyID          // snapshots at the last mark up to which everything was taken
 	name    []byte
 
 	batch  *batch
@@ -90,10 +91,11 @@ func (a *assembler) hand(ctx context.Context, more bool) error {
 		if a.mark != nil && a.source.drained() && !a.done {
 			b.end = max(b.end, a.mark.EndLSN)
 			a.endLoading()
+			a.known = a.mark.copies()
 		}
 		a.end = b.end
 		b.topics = maps.Clone(a.source.topics())
-		b.offsets, b.loading = a.source.taken(), maps.Clone(a.loading)
+		b.offsets, b.loading, b.copies = a.source.taken(), maps.Clone(a.loading), a.known
 		if a.latest.record != nil {
 			b.commitTime, _, _ = a.cfg.commitOf(ctx, a.latest)
 			a.commitTime = later(a.commitTime, b.commitTime)
@@ -303,6 +305,21 @@ func (a *assembler) table(ctx context.Context) (*table, error) {
 func (a *assembler) forget() {
 	clear(a.tables)
 	clear(a.absent)
+}
+
+// beginLoading is called with every mark: rows of a snapshot that was not known before may precede the mark or follow it.
+func (a *assembler) beginLoading(ctx context.Context) error {
+	if _, all := a.loading[everything]; all || !a.mark.hasOther(a.known) {
+		return nil
+	}
+	a.loading[everything] = load{}
+	if !a.batch.empty() { // it uses the tables as they are
+		if err := a.hand(ctx, true); err != nil {
+			return err
+		}
+	}
+	a.forget()
+	return nil
 }
 
 // endLoading ends the loading of tables whose snapshots have finished. Everything before the watermark must have been taken.

@@ -91,6 +91,7 @@ type batch struct {
 	offsets map[string][]int64
 	topics  map[string]string
 	loading map[string]load
+	copies  []copyID // snapshots that are known at end
 
 	last         LSN // commit LSN of the last transaction
 	commitTime   time.Time

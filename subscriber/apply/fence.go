@@ -22,6 +22,7 @@ type position struct {
 	offsets  map[string][]int64 // next offset of each partition, by topic
 	topics   map[string]string  // topic ids, by name
 	loading  map[string]load    // tables whose rows a snapshot has not delivered yet
+	copies   []copyID           // snapshots that were known at the position; nil: not recorded
 	fresh    bool               // nothing has been applied yet
 }
 
@@ -35,9 +36,10 @@ const fenceSchema = `CREATE TABLE IF NOT EXISTS pgtee.applied (
   transactions pg_catalog.int8 NOT NULL DEFAULT 0, changes pg_catalog.int8 NOT NULL DEFAULT 0,
   offsets pg_catalog.jsonb NOT NULL DEFAULT '{}', topics pg_catalog.jsonb NOT NULL DEFAULT '{}', -- next offset of each partition; topic ids
   loading pg_catalog.jsonb NOT NULL DEFAULT '{}', -- tables whose rows a snapshot has not delivered yet
+  copies pg_catalog.jsonb,                   -- snapshots that were known at the position
   applied_at pg_catalog.timestamptz
 ) WITH (fillfactor = 20);
-ALTER TABLE pgtee.applied ADD COLUMN IF NOT EXISTS slot pg_catalog.text, ADD COLUMN IF NOT EXISTS cuts pg_catalog.int4; -- the table may be that of an earlier build
+ALTER TABLE pgtee.applied ADD COLUMN IF NOT EXISTS slot pg_catalog.text, ADD COLUMN IF NOT EXISTS cuts pg_catalog.int4, ADD COLUMN IF NOT EXISTS copies pg_catalog.jsonb; -- the table may be that of an earlier build
 CREATE TABLE IF NOT EXISTS pgtee.conflicts (
   stream pg_catalog.text NOT NULL, event_id pg_catalog.text NOT NULL, conflict pg_catalog.text NOT NULL,
   policy pg_catalog.text NOT NULL, action pg_catalog.text NOT NULL, "table" pg_catalog.text NOT NULL, key pg_catalog.jsonb,
@@ -49,7 +51,7 @@ CREATE TABLE IF NOT EXISTS pgtee.conflicts (
 
 // ensure creates pgtee's tables unless they exist.
 func (t *target) ensure(ctx context.Context) error {
-	const made = `SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass('pgtee.applied') AND attname = 'cuts')::pg_catalog.text,
+	const made = `SELECT (SELECT pg_catalog.count(*) = 3 FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass('pgtee.applied') AND attname IN ('slot', 'cuts', 'copies'))::pg_catalog.text,
   (pg_catalog.to_regclass('pgtee.conflicts') IS NOT NULL)::pg_catalog.text, (pg_catalog.to_regnamespace('pgtee') IS NOT NULL)::pg_catalog.text`
 	rows, err := postgres.Query(ctx, t.conn, made)
 	if postgres.State(err) == "42501" {
@@ -82,7 +84,8 @@ func (t *target) noSchema(err error) error {
 
 const takeOver = `UPDATE pgtee.applied SET epoch = epoch + 1 WHERE stream = $1
 RETURNING epoch::pg_catalog.text, coalesce(end_lsn::pg_catalog.text, ''), coalesce(system_id, ''), coalesce(slot, ''), coalesce(timeline, 0)::pg_catalog.text, coalesce(cuts, 0)::pg_catalog.text,
-  offsets::pg_catalog.text, loading::pg_catalog.text, topics::pg_catalog.text, coalesce((extract(epoch FROM commit_time) * 1000000)::pg_catalog.int8, 0)::pg_catalog.text`
+  offsets::pg_catalog.text, loading::pg_catalog.text, topics::pg_catalog.text, coalesce((extract(epoch FROM commit_time) * 1000000)::pg_catalog.int8, 0)::pg_catalog.text,
+  coalesce(copies::pg_catalog.text, 'null')`
 
 // fence excludes every other applier of the stream and returns the stream's position.
 func (t *target) fence(ctx context.Context) (p position, err error) {
@@ -111,7 +114,7 @@ func (t *target) fence(ctx context.Context) (p position, err error) {
 	if at := integer(row[9]); at != 0 {
 		p.at = time.UnixMicro(at)
 	}
-	return p, errors.Join(json.Unmarshal([]byte(row[6]), &p.offsets), json.Unmarshal([]byte(row[7]), &p.loading), json.Unmarshal([]byte(row[8]), &p.topics))
+	return p, errors.Join(json.Unmarshal([]byte(row[6]), &p.offsets), json.Unmarshal([]byte(row[7]), &p.loading), json.Unmarshal([]byte(row[8]), &p.topics), json.Unmarshal([]byte(row[10]), &p.copies))
 }
 
 // epochNow returns the epoch of the applier that may write; 0 if there is no fence row.
@@ -126,7 +129,7 @@ func (t *target) epochNow(ctx context.Context) (int64, error) {
 // advanceFence is the last statement of each transaction. It fails with a division by zero unless this applier still holds the fence and the position
 // does not move backwards.
 const advanceFence = `WITH f AS (UPDATE pgtee.applied SET end_lsn = $3::pg_catalog.pg_lsn, commit_time = coalesce($4::pg_catalog.timestamptz, commit_time), system_id = $5, timeline = $6::pg_catalog.int4,
-  transactions = transactions + $7::pg_catalog.int8, changes = changes + $8::pg_catalog.int8, offsets = $9::pg_catalog.jsonb, loading = $10::pg_catalog.jsonb, topics = $11::pg_catalog.jsonb, slot = $12, cuts = $13::pg_catalog.int4, applied_at = pg_catalog.clock_timestamp()
+  transactions = transactions + $7::pg_catalog.int8, changes = changes + $8::pg_catalog.int8, offsets = $9::pg_catalog.jsonb, loading = $10::pg_catalog.jsonb, topics = $11::pg_catalog.jsonb, slot = $12, cuts = $13::pg_catalog.int4, copies = $14::pg_catalog.jsonb, applied_at = pg_catalog.clock_timestamp()
   WHERE stream = $1 AND epoch = $2::pg_catalog.int8 AND (end_lsn IS NULL OR end_lsn <= $3::pg_catalog.pg_lsn) RETURNING 1)
 SELECT 1 / count(*) FROM f`
 
@@ -152,6 +155,10 @@ func (t *target) commit(ctx context.Context, b *batch, stream *progress) error {
 	if err != nil {
 		return err
 	}
+	copies, err := json.Marshal(b.copies)
+	if err != nil {
+		return err
+	}
 	var commitTime []byte
 	if !b.commitTime.IsZero() {
 		commitTime = []byte(b.commitTime.UTC().Format("2006-01-02T15:04:05.000000Z07:00"))
@@ -163,7 +170,7 @@ func (t *target) commit(ctx context.Context, b *batch, stream *progress) error {
 	pipeline.SendQueryPrepared(name, [][]byte{
 		[]byte(t.cfg.stream()), strconv.AppendInt(nil, t.epoch, 10), []byte(b.end.String()), commitTime, []byte(stream.SystemID), strconv.AppendInt(nil, int64(stream.Timeline), 10),
 		strconv.AppendInt(nil, int64(b.transactions), 10), strconv.AppendInt(nil, int64(b.events), 10), offsets, loading, topics,
-		[]byte(stream.Slot), strconv.AppendInt(nil, int64(len(stream.Cuts)), 10),
+		[]byte(stream.Slot), strconv.AppendInt(nil, int64(len(stream.Cuts)), 10), copies,
 	}, nil, nil)
 	pipeline.SendQueryParams("COMMIT", nil, nil, nil, nil)
 	_, err = postgres.Results(t.conn, pipeline)

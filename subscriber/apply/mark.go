@@ -2,6 +2,7 @@ package apply
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/pgtee/pgtee/publisher/record"
@@ -59,4 +60,9 @@ func (m *Mark) progress() *progress {
 type copyID struct {
 	ID       string    `json:"id"`
 	Finished time.Time `json:"finished,omitzero"`
+}
+
+// isIn reports whether a snapshot is in a list that was recorded earlier. It may have been running then. An id may be used again.
+func (c copyID) isIn(known []copyID) bool {
+	return slices.ContainsFunc(known, func(k copyID) bool { return k.ID == c.ID && (k.Finished.IsZero() || k.Finished.Equal(c.Finished)) })
 }

@@ -222,7 +222,14 @@ func (r *runner) assembler(s stream, t *target, p *position, first *progress) *a
 	if loading == nil {
 		loading = map[string]load{}
 	}
-	if p.fresh && first.hasCopied() {
+	known := p.copies
+	switch {
+	case p.fresh:
+		known = first.copies()
+	case known == nil:
+		known = first.Snapshots.Finished
+	}
+	if p.fresh && first.hasCopied() || first.hasOther(known) {
 		loading[everything] = load{}
 	}
 	if _, all := loading[everything]; all {
@@ -237,7 +244,7 @@ func (r *runner) assembler(s stream, t *target, p *position, first *progress) *a
 		r.once = first.EndLSN
 	}
 	a := &assembler{
-		cfg: r.cfg, log: r.cfg.Log, source: s, target: t, tables: map[string]*table{}, absent: map[string]bool{}, loading: loading,
+		cfg: r.cfg, log: r.cfg.Log, source: s, target: t, tables: map[string]*table{}, absent: map[string]bool{}, loading: loading, known: known,
 		batch: newBatch(), spare: newBatch(), touched: r.touched, copies: r.copies, commitTime: p.at, work: make(chan *batch), free: make(chan *batch, 2), until: cmp.Or(r.stop, r.cfg.Until), once: r.once,
 		end: p.end, pace: pacer{perSecond: r.cfg.RowsPerSecond}, carefulUntil: r.careful, fenced: time.Now(),
 	}
@@ -263,6 +270,9 @@ func (a *assembler) run(ctx context.Context) error {
 		case mark := <-a.topics.newMarks():
 			a.mark = &mark.progress
 			a.cfg.Stats.published(mark.EndLSN)
+			if err := a.beginLoading(ctx); err != nil {
+				return err
+			}
 			if err := a.topics.source.advance(ctx, &mark); err != nil {
 				return err
 			}

@@ -44,6 +44,16 @@ func (p *progress) copying(id string) bool {
 	return p.inexact || slices.ContainsFunc(p.Snapshots.Copies, func(c copyID) bool { return id == "" || c.ID == id })
 }
 
+// copies returns the snapshots that are running, and the last ones that have ended.
+func (p *progress) copies() []copyID {
+	return append(slices.Clip(p.Snapshots.Copies), p.Snapshots.Finished...)
+}
+
+// hasOther reports whether there is a snapshot that is not known: rows of it may come before the position.
+func (p *progress) hasOther(known []copyID) bool {
+	return slices.ContainsFunc(p.copies(), func(c copyID) bool { return !c.isIn(known) })
+}
+
 // hasCopied reports whether the stream may contain rows of a snapshot.
 func (p *progress) hasCopied() bool {
 	return p.copied || len(p.Snapshots.Copies) > 0 || len(p.Snapshots.Finished) > 0
