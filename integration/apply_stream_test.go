@@ -326,3 +326,24 @@ func TestApplyRequestedCopy(t *testing.T) {
 		t.Errorf("after the copy apply exits with %d:\n%s", code, out)
 	}
 }
+
+// A stream that begins at the end begins there once: what is published before the first transaction is applied is not left out by the next run.
+func TestApplyFromEnd(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY);")
+	a.Write("INSERT INTO t VALUES (1)")
+	a.Drain()
+	applier := a.process("apply", a.applyArgs("--from", "end")...)
+	a.must(harness.Eventually(30*time.Second, func(context.Context) error {
+		if !strings.Contains(applier.Log(), "applying") {
+			return fmt.Errorf("it has not begun")
+		}
+		return nil
+	}))
+	applier.Kill()
+	a.Write("INSERT INTO t VALUES (2)", "INSERT INTO t VALUES (3)")
+	a.Drain()
+	a.ExpectApplied("--from", "end")
+	if got := a.rows(a.targetURL(), "t"); got != "(2)\n(3)" {
+		t.Errorf("t is %q", got)
+	}
+}

@@ -120,6 +120,9 @@ func (r *runner) fromTopics(ctx context.Context, t *target) (done bool, err erro
 		return false, err
 	}
 	p, err := r.begin(ctx, t, first)
+	if err == nil && p.fresh && r.cfg.FromEnd {
+		first, err = r.beginAtEnd(ctx, t, w, &p)
+	}
 	if err != nil {
 		w.client.Close()
 		return false, err
@@ -130,9 +133,6 @@ func (r *runner) fromTopics(ctx context.Context, t *target) (done bool, err erro
 		return false, err
 	}
 	defer s.client.Close()
-	if r.cfg.FromEnd && p.fresh {
-		s.fromStart = true
-	}
 	a := r.assembler(s, t, &p, first)
 	a.topics = &feed{s, w.out, make(chan kgo.Fetches)}
 	return r.work(ctx, t, a, first, func(ctx context.Context) error { return w.run(ctx, first) }, func(ctx context.Context) error { return s.poll(ctx, a.topics.fetched) })
@@ -152,6 +152,25 @@ func (r *runner) begin(ctx context.Context, t *target, first *progress) (p posit
 	}
 	r.epoch = t.epoch
 	return p, err
+}
+
+// beginAtEnd stores the end of the stream as the position of the target, so that every later session continues there.
+func (r *runner) beginAtEnd(ctx context.Context, t *target, w *watcher, p *position) (*progress, error) {
+	mark, err := w.end(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("where the topics of %s end: %w", r.cfg.Prefix, err)
+	}
+	b := newBatch()
+	b.end, b.topics, b.offsets, b.loading, b.copies = mark.EndLSN, mark.ids, mark.offsets(), map[string]load{}, mark.copies()
+	if mark.copying("") {
+		b.loading[everything] = load{}
+	}
+	if err := t.commit(ctx, b, &mark.progress); err != nil {
+		return nil, err
+	}
+	*p = position{end: b.end, systemID: mark.SystemID, slot: mark.Slot, timeline: mark.Timeline, cuts: len(mark.Cuts), offsets: b.offsets, topics: b.topics, loading: b.loading, copies: b.copies}
+	r.cfg.Stats.begin(p, &mark.progress)
+	return &mark.progress, nil
 }
 
 // work runs the assembler, the writer and the other functions until one of them ends.
@@ -250,8 +269,8 @@ func (r *runner) assembler(s stream, t *target, p *position, first *progress) *a
 	}
 	a.batch.last, a.batch.end = p.end, p.end
 	a.decoder.ignore = func(table, column string) bool { return matchesAny(r.cfg.IgnoreColumns, table+"."+column) }
-	if r.cfg.FromEnd && p.fresh {
-		a.skipTo = first.EndLSN
+	if r.cfg.FromEnd {
+		a.skipTo = p.end // topics may be created while a stream begins at the end
 	}
 	return a
 }

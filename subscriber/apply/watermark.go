@@ -314,6 +314,60 @@ func (w *watcher) locate(ctx context.Context, p *progress) (*watermark, error) {
 	}
 }
 
+// end returns the newest position of the publisher, with offsets that all records of later transactions follow. Records of earlier transactions may follow
+// too.
+//
+// A record before the end of its partition belongs to a Kafka transaction that has committed, but the marker in the progress topic may not have been
+// written yet. It has been once everything is decided that the progress topic holds now.
+func (w *watcher) end(ctx context.Context) (*watermark, error) {
+	topics, err := w.topics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mark := &watermark{ids: map[string]string{}}
+	for _, t := range topics {
+		mark.ids[t.name] = t.id
+	}
+	if mark.targets, err = w.ends(ctx, topics, readCommitted); err != nil {
+		return nil, err
+	}
+	own := []topic{{name: w.topic(), partitions: []int32{0}}}
+	written, err := w.ends(ctx, own, readUncommitted)
+	for err == nil {
+		var decided map[string]map[int32]int64
+		if decided, err = w.ends(ctx, own, readCommitted); err != nil || decided[w.topic()][0] >= written[w.topic()][0] {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-time.After(undecidedPause):
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	newest, err := w.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mark.progress = *newest
+	return mark, nil
+}
+
+// offsets returns the targets by topic and partition.
+func (m *watermark) offsets() map[string][]int64 {
+	offsets := map[string][]int64{}
+	for topic, ends := range m.targets {
+		list := make([]int64, len(ends))
+		for number, end := range ends {
+			list[number] = end
+		}
+		offsets[topic] = list
+	}
+	return offsets
+}
+
 // decided reports whether all records covered by the mark precede its targets: everything before ends is decided, or the undecided records come
 // later. The latter is only checked if patient is false.
 func (w *watcher) decided(ctx context.Context, mark *watermark, ends map[string]map[int32]int64, patient bool) (bool, error) {
