@@ -227,13 +227,16 @@ func (f registryFlags) decoder() (func(context.Context, []byte) ([]byte, error),
 
 // splitSQL splits a text into its statements.
 func splitSQL(sql string) []apply.Statement {
-	statements, ok := parser.Split(nil, []byte(sql), parser.Lexis{StandardConformingStrings: true})
+	lexis := parser.Lexis{StandardConformingStrings: true}
+	statements, ok := parser.Split(nil, []byte(sql), lexis)
 	if !ok {
 		return nil
 	}
 	var list []apply.Statement
 	for _, s := range statements {
-		list = append(list, apply.Statement{Verb: s.Verb, Text: sql[s.Start:s.End]})
+		text := sql[s.Start:s.End]
+		objects := parser.ObjectsOf([]byte(text), lexis)
+		list = append(list, apply.Statement{Verb: s.Verb, Text: text, Names: objects.Names, Optional: objects.Optional})
 	}
 	return list
 }

@@ -124,18 +124,12 @@ func (c *Config) afresh() string {
 	return "apply into an empty target, or have the publisher resync the tables and start with --from end under another --stream"
 }
 
-// Statement is one statement of a SQL text.
-type Statement struct {
-	Verb string // "ALTER TABLE"
-	Text string
-}
-
 // splitSQL returns SplitSQL or, without it, a function that treats a text as one statement with that verb.
 func (c *Config) splitSQL(verb string) func(string) []Statement {
 	if c.SplitSQL != nil {
 		return c.SplitSQL
 	}
-	return func(sql string) []Statement { return []Statement{{verb, sql}} }
+	return func(sql string) []Statement { return []Statement{{Verb: verb, Text: sql}} }
 }
 
 func (c *Config) stream() string {

@@ -29,6 +29,8 @@ type ddlRecord struct {
 	Objects    []ddlObject `json:"objects"`
 	Pgtee      json.RawMessage
 	Own        string `json:"-"` // the command in the text of the Query; "": it is not there, because a function ran it
+	Why        string `json:"-"` // why Own is not known
+	Text       string `json:"-"` // SQL to run in the target
 }
 
 type ddlObject struct {
@@ -59,9 +61,20 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	if d.Version > newestDDL {
 		return Halt{fmt.Sprintf("%s has version %d, this program reads up to %d", placeOf(e.record), d.Version, newestDDL), "upgrade pgtee"}
 	}
-	d.Statement = withoutNote(d.Statement)
+	if len(d.Objects) == 0 {
+		return nil
+	}
 	d.Atomic = !outsideTransaction(e.record.Value)
-	d.Own = d.own(a.cfg.splitSQL(d.Command), a.numberOf(e, &d))
+	if !d.isWhole() {
+		d.Why = "the publisher leaves it out (--sql-text off, a credential), or it is longer than 64 KiB"
+	}
+	d.Statement = withoutNote(d.Statement)
+	if d.Why == "" {
+		own, known := d.find(a.cfg.splitSQL(d.Command)(d.Statement), func(candidates []Statement) int { return a.numberOf(e, &d, candidates) })
+		if d.Own = own; !known {
+			d.Why = fmt.Sprintf("it cannot be determined which command of `%s` it is", d.Statement)
+		}
+	}
 	d.Objects = a.cfg.concerned(d.Objects, d.Own)
 	if len(d.Objects) == 0 {
 		return nil
@@ -83,6 +96,14 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	if name := a.cfg.renames(&d); name != "" {
 		return Halt{fmt.Sprintf("%s concerns %s, which has another name in the target (--map): `%s`, run by %s", d.Command, name, d.Statement, d.User),
 			"run it there under that name, and start with --ddl ignore until it is passed"}
+	}
+	var err error
+	if d.Text, err = d.text(); err != nil {
+		return err
+	}
+	if d.Text == "" {
+		a.log.Info("DDL that does not affect rows is left out", zap.String("command", d.Command), zap.String("statement", d.Statement))
+		return nil
 	}
 	if !a.batch.empty() {
 		if err := a.hand(ctx, true); err != nil {
@@ -224,9 +245,12 @@ func mentions(sql, name string) bool {
 	return regexp.MustCompile(`(?i)(?:^|[^\pL\pN_$])` + regexp.QuoteMeta(strings.ReplaceAll(name, `"`, `""`)) + end).MatchString(sql)
 }
 
-// numberOf returns how many earlier records of the transaction have the same text and tag: every command of a Query has a record with the whole text.
-func (a *assembler) numberOf(e event, d *ddlRecord) int {
-	key := d.Command + "\x00" + d.Statement
+// numberOf returns how many earlier records of the transaction have the same text, and these statements in it as candidates.
+func (a *assembler) numberOf(e event, d *ddlRecord, candidates []Statement) int {
+	key := d.Statement
+	for _, s := range candidates {
+		key += "\x00" + s.Text
+	}
 	if a.ddlOf != e.commit {
 		a.ddlOf, a.ddlSeen = e.commit, map[string]int{}
 	}
@@ -246,35 +270,22 @@ func (d *ddlRecord) changesTables() bool {
 
 // text returns the SQL to run in the target; "" for none. It is an error if the SQL cannot be determined.
 func (d *ddlRecord) text() (string, error) {
-	if d.Command == "CREATE TABLE AS" || d.Command == "SELECT INTO" { // its rows are in the stream
-		return d.create(), nil
-	}
-	if d.Own != "" {
+	created := d.create()
+	switch {
+	case (d.Command == "CREATE TABLE AS" || d.Command == "SELECT INTO") && created != "": // its rows are in the stream
+		return created, nil
+	case d.Why != "":
+		return "", d.unknown(d.Why)
+	case strings.Contains(d.Own, redacted):
+		return "", d.unknown(fmt.Sprintf("it has values that are hidden: `%s`", d.Own))
+	case d.Own != "":
 		return d.Own, nil
+	case d.Command == "CREATE TABLE" && created != "":
+		return created, nil
+	case d.changesTables():
+		return "", d.unknown(fmt.Sprintf("a function or trigger has run it in `%s`", d.Statement))
 	}
-	if text := d.create(); d.Command == "CREATE TABLE" && text != "" {
-		return text, nil
-	}
-	if !d.changesTables() {
-		return "", nil // run by a function, and irrelevant for rows
-	}
-	return "", Halt{fmt.Sprintf("the text of %s is not in the stream, only the statement whose function ran it: `%s`", d.Command, d.Statement),
-		"run it on the target and start with --ddl ignore until it is passed"}
-}
-
-// own finds the command in the text of the Query: number is its place among those with the same text and tag in the transaction, from 0.
-func (d *ddlRecord) own(split func(string) []Statement, number int) string {
-	n := 0
-	for _, s := range split(d.Statement) {
-		if !strings.EqualFold(s.Verb, d.Command) {
-			continue
-		}
-		if n == number {
-			return s.Text
-		}
-		n++
-	}
-	return ""
+	return "", nil // irrelevant for rows
 }
 
 // create returns a CREATE TABLE for the columns in the record.
@@ -306,25 +317,51 @@ func (d *ddlRecord) schemaOf() string {
 	return "public"
 }
 
-// doneStates are the errors of a command that an earlier run has already executed.
-var doneStates = []string{"42P07", "42710", "42704", "42P01", "42P06"}
+// isDone reports whether an error of a command that cannot run in a transaction says that an earlier run has executed it.
+func (d *ddlRecord) isDone(state string) bool {
+	switch first, _, _ := strings.Cut(d.Command, " "); first {
+	case "CREATE":
+		return state == "42P07" || state == "42710" || state == "42P06"
+	case "DROP":
+		return state == "42P01" || state == "42704"
+	}
+	return false
+}
+
+// An index is invalid until CREATE INDEX CONCURRENTLY has finished.
+const (
+	validQuery    = "SELECT indisvalid::pg_catalog.text FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass($1)"
+	detachedQuery = "SELECT 1 FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass($1) AND NOT relispartition"
+)
+
+// wasRun reports whether an earlier run has executed a command that cannot run in a transaction. It drops an index that the earlier run has left unfinished.
+func (t *target) wasRun(ctx context.Context, d *ddlRecord) (bool, error) {
+	for _, o := range d.Objects {
+		switch {
+		case d.Command == "CREATE INDEX" && o.Type == "index":
+			rows, err := postgres.Query(ctx, t.conn, validQuery, o.Name)
+			if err != nil || len(rows) == 0 || rows[0][0] == "true" {
+				return len(rows) > 0, err
+			}
+			return false, t.refused(t.exec(ctx, "DROP INDEX CONCURRENTLY "+o.Name), "DROP INDEX of "+o.Name+", which is not finished")
+		case o.Command == "DETACH PARTITION":
+			rows, err := postgres.Query(ctx, t.conn, detachedQuery, o.Name)
+			return len(rows) > 0, err
+		}
+	}
+	return false, nil
+}
 
 // define runs a DDL command.
 func (t *target) define(ctx context.Context, d *ddlRecord) error {
-	text, err := d.text()
-	if err != nil {
-		return err
-	}
-	if text == "" {
-		t.cfg.Log.Info("DDL that does not affect rows is left out", zap.String("command", d.Command), zap.String("statement", d.Statement))
-		return nil
-	}
 	if d.Atomic {
 		if err := t.open(ctx); err != nil {
 			return err
 		}
 	} else if t.inside {
 		return fmt.Errorf("%s cannot run in the open transaction", d.Command)
+	} else if done, err := t.wasRun(ctx, d); err != nil || done {
+		return err
 	}
 	last, err := t.lastColumns(ctx, d)
 	if err != nil {
@@ -333,13 +370,13 @@ func (t *target) define(ctx context.Context, d *ddlRecord) error {
 	if err := t.exec(ctx, fmt.Sprintf("SET search_path = %s, public, pg_catalog", postgres.QuoteIdentifier(d.schemaOf()))); err != nil {
 		return err
 	}
-	err = t.exec(ctx, text)
-	if err != nil && !d.Atomic && slices.Contains(doneStates, postgres.State(err)) {
+	err = t.exec(ctx, d.Text)
+	if !d.Atomic && d.isDone(postgres.State(err)) {
 		err = nil
 	}
 	if refused := (*pgconn.PgError)(nil); err != nil {
 		if asPgError(err, &refused) && !postgres.Retriable(err) {
-			return Halt{fmt.Sprintf("the target refused %s, run by %s at the source: %s: `%s`", d.Command, d.User, refused.Message, text),
+			return Halt{fmt.Sprintf("the target refused %s, run by %s at the source: %s: `%s`", d.Command, d.User, refused.Message, d.Text),
 				"change the target as the statement would, and start with --ddl ignore until it is passed"}
 		}
 		return err
@@ -347,7 +384,7 @@ func (t *target) define(ctx context.Context, d *ddlRecord) error {
 	if err := t.exec(ctx, "SET search_path = pg_catalog"); err != nil {
 		return err
 	}
-	if err := t.checkFilled(ctx, d, text, last); err != nil {
+	if err := t.checkFilled(ctx, d, d.Text, last); err != nil {
 		return err
 	}
 	t.cfg.Log.Info("DDL is applied", zap.String("command", d.Command), zap.String("user", d.User))

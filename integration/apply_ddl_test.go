@@ -1,0 +1,64 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+)
+
+var applyDDL = []string{"--ddl", "apply", "--ddl-as-superuser"}
+
+// A command that had nothing to do at the source has no record: the next one is not taken for it.
+func TestApplyDDLOfAQuery(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE old_orders (id int PRIMARY KEY);")
+	a.ExecTarget("CREATE TABLE tmp_report (id int)")
+	a.Write("DROP TABLE IF EXISTS tmp_report; DROP TABLE IF EXISTS old_orders",
+		"CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE IF NOT EXISTS a (id int PRIMARY KEY, v text); CREATE TABLE IF NOT EXISTS b (id int PRIMARY KEY REFERENCES a, v text DEFAULT 'x')")
+	out, code := a.Apply(applyDDL...)
+	if code != 3 || !strings.Contains(out, "it cannot be determined which command of") {
+		t.Fatalf("a table that two commands name: apply exits with %d:\n%s", code, out)
+	}
+	const exists = "SELECT (to_regclass('tmp_report') IS NOT NULL)::text || ' ' || (to_regclass('old_orders') IS NOT NULL)"
+	if got := a.valueAt(a.targetURL(), exists); got != "true false" {
+		t.Errorf("tmp_report and old_orders: %s", got)
+	}
+	a.ExecTarget("CREATE TABLE a (id int PRIMARY KEY)", "CREATE TABLE b (id int PRIMARY KEY REFERENCES a, v text DEFAULT 'x')")
+	a.ExpectApplied("--ddl", "ignore")
+	a.Write("ALTER TABLE b ADD COLUMN n int DEFAULT 1; ALTER TABLE b ADD COLUMN m int DEFAULT 2; ALTER TABLE b RENAME v TO w; CREATE INDEX ON b (n); CREATE INDEX ON b (m)", "INSERT INTO a VALUES (1)", "INSERT INTO b VALUES (1)")
+	a.ExpectApplied(applyDDL...)
+	a.ExpectEqual("a", "b", "(SELECT attname, atttypid::regtype FROM pg_attribute WHERE attrelid = 'b'::regclass)", "(SELECT indexdef FROM pg_indexes WHERE tablename = 'b')")
+}
+
+// The source's definitions are not run with what stands for their values.
+func TestApplyDDLWithHiddenValues(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY);")
+	a.Write("INSERT INTO t VALUES (1)", "ALTER TABLE t ADD COLUMN token_type text NOT NULL DEFAULT 'bearer'")
+	out, code := a.Apply(applyDDL...)
+	if code != 3 || !strings.Contains(out, "it has values that are hidden: `ALTER TABLE t ADD COLUMN token_type") || !strings.Contains(out, "--ddl ignore") {
+		t.Errorf("apply exits with %d:\n%s", code, out)
+	}
+	a.ExecTarget("ALTER TABLE t ADD COLUMN token_type text NOT NULL DEFAULT 'bearer'")
+	a.ExpectApplied("--ddl", "ignore")
+	a.ExpectEqual("t")
+}
+
+// Without its text a command is not guessed.
+func TestApplyDDLWithoutText(t *testing.T) {
+	a := newApplied(t, "", "--sql-text", "off")
+	a.Write("CREATE TABLE t (id int PRIMARY KEY, v text DEFAULT 'x')")
+	if out, code := a.Apply(applyDDL...); code != 3 || !strings.Contains(out, "the text of CREATE TABLE (public.t") {
+		t.Errorf("apply exits with %d:\n%s", code, out)
+	}
+}
+
+// An index that an interrupted run has left unfinished is built again.
+func TestApplyUnfinishedIndex(t *testing.T) {
+	for _, sql := range []string{"CREATE INDEX CONCURRENTLY t_v_idx ON t (v)", "CREATE INDEX CONCURRENTLY ON t (v)"} {
+		a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, v int);")
+		a.ExecTarget("CREATE INDEX ON t (v)", "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 't_v_idx'::regclass")
+		a.Write(sql)
+		a.ExpectApplied(applyDDL...)
+		if got := a.valueAt(a.targetURL(), "SELECT string_agg(indexrelid::regclass || ' ' || indisvalid, ',' ORDER BY indexrelid::regclass::text) FROM pg_index WHERE indrelid = 't'::regclass"); got != "t_pkey true,t_v_idx true" {
+			t.Errorf("%s: %s", sql, got)
+		}
+	}
+}
