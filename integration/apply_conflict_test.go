@@ -291,3 +291,39 @@ func TestApplyNeedsNoLongValues(t *testing.T) {
 		t.Errorf("the target has %q", got)
 	}
 }
+
+// A deferred constraint is checked at the end of the transaction; the change that violates it is named all the same.
+func TestApplyNamesDeferredConflicts(t *testing.T) {
+	const schema = "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p DEFERRABLE INITIALLY DEFERRED);"
+	a := newApplied(t, schema)
+	a.Write("INSERT INTO p VALUES (1), (2)")
+	a.ExecTarget("CREATE ROLE deferring LOGIN", "CREATE SCHEMA pgtee AUTHORIZATION deferring", "GRANT SELECT, INSERT, UPDATE, DELETE ON p, c, mark.mark TO deferring", "GRANT USAGE ON SCHEMA mark TO deferring")
+	t.Cleanup(func() { a.Exec("DROP ROLE IF EXISTS deferring") })
+	t.Cleanup(func() { a.ExecTarget("DROP OWNED BY deferring CASCADE") })
+	apply := func(policy string) (string, int) {
+		a.Drain()
+		return a.Pgtee("apply", "--once", "--kafka", a.broker.Address, "--prefix", a.prefix, "--origin", "off", "--on-conflict", policy,
+			"--postgres", strings.Replace(a.targetURL(), "postgres@", "deferring@", 1))
+	}
+	if out, code := apply("error"); code != 0 {
+		t.Fatalf("apply exits with %d:\n%s", code, out)
+	}
+	a.ExecTarget("DELETE FROM p WHERE id = 2")
+	a.Write("BEGIN; INSERT INTO c VALUES (3, 3); INSERT INTO c VALUES (1, 1); INSERT INTO c VALUES (2, 2); INSERT INTO p VALUES (3); INSERT INTO c VALUES (4, 2); COMMIT")
+	out, code := apply("error")
+	if code != 3 || !strings.Contains(out, `conflict foreign_key_violated: INSERT of public.c, key {"id":2}`) {
+		t.Errorf("apply exits with %d:\n%s", code, out)
+	}
+	if got := a.rows(a.targetURL(), "c"); got != "" {
+		t.Errorf("half applied: %q", got)
+	}
+	if out, code = apply("skip"); code != 0 {
+		t.Fatalf("apply exits with %d:\n%s", code, out)
+	}
+	if got := a.rows(a.targetURL(), "c"); got != "(1,1)\n(3,3)" {
+		t.Errorf("c is %q", got)
+	}
+	if got := a.valueAt(a.targetURL(), "SELECT string_agg(key ->> 'id' || ' ' || action, ',' ORDER BY event_id) FROM pgtee.conflicts"); got != "2 skipped,4 skipped" {
+		t.Errorf("pgtee.conflicts has %q", got)
+	}
+}

@@ -279,6 +279,9 @@ func (t *target) writeOne(ctx context.Context, b *batch, c *change) error {
 	counts, err := postgres.Results(t.conn, pipeline)
 	t.saved = true
 	found, err := t.conflictIn(c, list, counts, first, err)
+	if err == nil && found == nil {
+		found, err = t.lateConflict(ctx, b, c)
+	}
 	if err == nil && lack != "" {
 		found = &conflict{kind: "incomplete", message: lack}
 	}

@@ -46,6 +46,11 @@ func (r *runner) run(ctx context.Context) error {
 			cfg.Log.Info("applied", zap.Stringer("lsn", v.Applied), zap.Int64("transactions", v.Transactions), zap.Int64("changes", v.Changes), zap.Int64("commits", v.Commits), zap.Int64("conflicts", v.Conflicts))
 			return r.halted
 		}
+		if late := (violation{}); errors.As(err, &late) {
+			r.late = append(r.late, late)
+			cfg.Log.Warn("a transaction violates a deferred constraint: applying it again to find the change", zap.Error(late.refused), zap.Stringer("commit", late.commit))
+			continue
+		}
 		var suspected suspicion
 		if errors.As(err, &suspected) && r.careful < r.suspect {
 			r.careful = r.suspect
@@ -68,6 +73,7 @@ type runner struct {
 	cfg     *Config
 	careful LSN // transactions that commit up to here are written change by change
 	suspect LSN // last transaction of the batch that failed
+	late    violations
 	once    LSN // with Config.Once: the position of Kafka at the start
 
 	touched map[string]string // tables of the target that were written: names by OID
@@ -96,6 +102,7 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 	}
 	r.reached = true
 	defer t.close()
+	t.late = r.late
 	if err := r.checkFenced(ctx, t); err != nil {
 		return false, err
 	}
@@ -377,6 +384,11 @@ func (t *target) write(ctx context.Context, b *batch, first *progress) (err erro
 	}
 	if err != nil || b.more {
 		return err
+	}
+	if b.careful {
+		if err = t.checkDeferred(ctx, b); err != nil {
+			return err
+		}
 	}
 	if err = t.commit(ctx, b, first); err != nil {
 		return suspect(err) // deferred constraints are checked now

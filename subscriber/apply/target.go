@@ -26,7 +26,8 @@ type target struct {
 	user     string
 
 	epoch   int64
-	scratch [][]byte // reused for parameters
+	late    violations // of deferred constraints, in earlier sessions
+	scratch [][]byte   // reused for parameters
 	groups  groups
 }
 
