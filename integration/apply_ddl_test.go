@@ -50,6 +50,22 @@ func TestApplyDDLWithoutText(t *testing.T) {
 	}
 }
 
+// What committed before a TRUNCATE that halts is applied.
+func TestApplyBeforeATruncateThatIsRefused(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY);")
+	a.ExecTarget("CREATE TABLE own (id int REFERENCES t)")
+	a.Write("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)", "INSERT INTO t VALUES (3)", "TRUNCATE t", "INSERT INTO t VALUES (4)")
+	if out, code := a.Apply(); code != 3 || !strings.Contains(out, "the target refused TRUNCATE") {
+		t.Errorf("apply exits with %d:\n%s", code, out)
+	}
+	if got := a.rows(a.targetURL(), "t"); got != "(1)\n(2)\n(3)" {
+		t.Errorf("t is %q", got)
+	}
+	a.ExecTarget("DROP TABLE own")
+	a.ExpectApplied()
+	a.ExpectEqual("t")
+}
+
 // An index that an interrupted run has left unfinished is built again.
 func TestApplyUnfinishedIndex(t *testing.T) {
 	for _, sql := range []string{"CREATE INDEX CONCURRENTLY t_v_idx ON t (v)", "CREATE INDEX CONCURRENTLY ON t (v)"} {

@@ -166,7 +166,7 @@ func (a *assembler) advance(ctx context.Context) error {
 		}
 		a.source.take()
 		if err := a.add(ctx, e); err != nil {
-			return before(e, err)
+			return before(e.commit, err)
 		}
 	}
 	if err := a.source.broken(); err != nil {

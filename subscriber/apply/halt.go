@@ -34,11 +34,14 @@ func placed(record *kgo.Record, err error) error {
 	return err
 }
 
-// before turns a Halt into a haltAt before the transaction of an event. It returns any other error unchanged.
-func before(e event, err error) error {
+// before turns a Halt into a haltAt before a transaction, unless it is one. It returns any other error unchanged.
+func before(commit LSN, err error) error {
+	if at := (haltAt{}); errors.As(err, &at) {
+		return err
+	}
 	var halt Halt
 	if errors.As(err, &halt) {
-		return haltAt{halt, e.commit}
+		return haltAt{halt, commit}
 	}
 	return err
 }

@@ -374,7 +374,7 @@ func (t *target) write(ctx context.Context, b *batch, first *progress) (err erro
 	case b.ddl != nil:
 		err = t.define(ctx, b.ddl)
 	case len(b.truncate) > 0:
-		err = t.empty(ctx, b)
+		err = before(b.last, t.empty(ctx, b))
 	case len(b.changes) > 0 && b.careful:
 		err = t.oneByOne(ctx, b)
 	case len(b.changes) > 0:
