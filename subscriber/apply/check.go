@@ -231,6 +231,11 @@ func (c *checker) table(ctx context.Context, t *target, name, schema, plain stri
 	default:
 		c.ok("table %s", table.plain)
 	}
+	for _, u := range table.unique {
+		if u.deferred && t.replica {
+			c.warn("make it NOT DEFERRABLE in the target, unless transactions of the source need it", "PostgreSQL does not check constraint %s of table %s while foreign keys are off: rows with equal values are inserted", u.name, table.plain)
+		}
+	}
 	for _, s := range c.sequences {
 		if s.oid == table.oid && !s.granted {
 			c.warn(fmt.Sprintf("GRANT SELECT, UPDATE ON SEQUENCE %s TO %s", s.name, postgres.QuoteIdentifier(t.user)), "user %s may not advance sequence %s past the applied rows", t.user, s.name)
