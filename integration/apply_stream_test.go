@@ -347,3 +347,12 @@ func TestApplyFromEnd(t *testing.T) {
 		t.Errorf("t is %q", got)
 	}
 }
+
+// The table of a schema that is called like the topics of events is applied if its topic is named; the events in it are not.
+func TestApplyTopicAmongEvents(t *testing.T) {
+	a := newApplied(t, "CREATE SCHEMA outbox; CREATE TABLE outbox.t (id int PRIMARY KEY);")
+	a.Write("INSERT INTO outbox.t VALUES (1)")
+	a.Drain()
+	a.ExpectApplied("--topics", a.prefix+".outbox.t")
+	a.ExpectEqual("outbox.t")
+}

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/pgtee/pgtee/publisher/record"
 	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
@@ -231,6 +232,9 @@ func (a *assembler) add(ctx context.Context, e event) error {
 	}
 	if e.from.ddl {
 		return a.addDDL(ctx, e)
+	}
+	if headerOf(e.record, record.EventSourceHeader) != nil { // an event of the application: its topic may hold rows too
+		return nil
 	}
 	value, err := a.cfg.payloadOf(ctx, e.record.Value)
 	if err != nil {

@@ -507,11 +507,11 @@ var others = []string{"audit", "dead-letter", "message", "progress", "transactio
 
 // reads reports whether a topic may contain rows or DDL.
 func (c *Config) reads(topic string) bool {
-	name, ours := strings.CutPrefix(topic, topicName(c.Prefix)+".")
-	if !ours {
-		return slices.Contains(c.Topics, topic)
+	if slices.Contains(c.Topics, topic) {
+		return true
 	}
-	return !slices.Contains(others, name) && !strings.HasPrefix(name, "outbox.")
+	name, ours := strings.CutPrefix(topic, topicName(c.Prefix)+".")
+	return ours && !slices.Contains(others, name) && !strings.HasPrefix(name, "outbox.")
 }
 
 // topicName joins the parts of a topic's name as the publisher does.
