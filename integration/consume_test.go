@@ -341,6 +341,10 @@ func TestConsumeAvro(t *testing.T) {
 	s.Consume(topic, "public.avro", "--format", "avro", "--schema-registry", registry.URL())
 	s.Expect("SELECT at || ', ' || d FROM avro WHERE id > 1 ORDER BY id", "infinity, 0044-03-15 BC", "0044-03-15 12:00:00+00 BC, infinity")
 
+	produce(avroValue(id+1000, 1)) // alone in its batch
+	s.Consume(topic, "public.avro", "--format", "avro", "--schema-registry", registry.URL())
+	s.Expect("SELECT count(*)::text FROM pgtee.dead_letters", "5")
+
 	topic = s.NewTopic("foreign", 1) // of another registry
 	produce(avroValue(id+1000, 1))
 	for _, more := range []string{"--create-table", "--once"} {

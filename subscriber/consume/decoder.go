@@ -225,6 +225,11 @@ func (d *decoder) unframe(ctx context.Context, framed []byte, hint *schemaHint) 
 	return payload, schema, err
 }
 
+// doubtful is the Halt for a batch in which no schema could be read.
+type doubtful struct{ Halt }
+
+func (d doubtful) Unwrap() error { return d.Halt }
+
 // avroError interprets an error of Config.Avro. That the schema of a record cannot be read is the record's fault only if those of others can: the registry
 // may be another one than the producers'.
 func (d *decoder) avroError(err error) error {
@@ -248,7 +253,7 @@ func (d *decoder) avroError(err error) error {
 		return err
 	}
 	if d.doubt == nil {
-		d.doubt = Halt{err.Error(), "check that --schema-registry is the registry of the producers and that their schemas are Avro; a record becomes a dead letter for this only if the schema of another one can be read"}
+		d.doubt = doubtful{Halt{err.Error(), "check that --schema-registry is the registry of the producers and that their schemas are Avro; a record becomes a dead letter for this only if the schema of another one can be read"}}
 	}
 	return bad
 }

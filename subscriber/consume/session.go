@@ -50,6 +50,9 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 	}
 	for {
 		done, err := r.turn(ctx, t, admin)
+		if doubt := (doubtful{}); errors.As(err, &doubt) {
+			err = r.trust(ctx, admin, doubt)
+		}
 		if done || ctx.Err() != nil || err != nil && (t.conn.IsClosed() || errors.Is(err, errTableChanged) || isHalt(err) || !postgres.Retriable(err)) {
 			return done, err
 		}
@@ -63,6 +66,28 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 		case <-time.After(errorPause):
 		}
 	}
+}
+
+// trust returns doubt unless the registry has a schema of the topic's first records. A batch may be a single bad record.
+func (r *runner) trust(ctx context.Context, admin *kadm.Client, doubt doubtful) error {
+	asking, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	records, err := r.cfg.firstRecords(asking, admin, sampleRecords)
+	if err != nil {
+		return err
+	}
+	decoder := r.cfg.newDecoder(&table{})
+	decoder.readable = &r.readable
+	for _, record := range records {
+		_, _, err := decoder.unframe(ctx, record.Value, &decoder.value)
+		if bad := badRecord(""); err != nil && !errors.As(err, &bad) {
+			return err
+		}
+		if r.readable {
+			return nil
+		}
+	}
+	return doubt
 }
 
 // close closes the connection, and thereby releases the locks.

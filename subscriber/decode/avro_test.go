@@ -222,7 +222,7 @@ func TestLogical(t *testing.T) {
 		{"io.debezium.time.MicroTime", 86400000000, "24:00:00"}, {"io.debezium.time.Date", 2146033979, "infinity"}, {"io.debezium.time.Date", -2147472691, "-infinity"}, {"io.debezium.time.Date", -735160, "0044-03-15 BC"},
 		{"io.debezium.time.MicroTimestamp", math.MaxInt64, "infinity"}, {"io.debezium.time.MicroTimestamp", math.MinInt64, "-infinity"}, {"io.debezium.time.Timestamp", 9223372036825200000, "infinity"},
 		{"io.debezium.time.MicroDuration", 3600000000, "01:00:00"}, {"io.debezium.time.MicroDuration", -90000001, "-00:01:30.000001"}, {"io.debezium.time.NanoDuration", 3600000000001, "01:00:00.000000001"},
-		{"io.debezium.time.MicroDuration", math.MaxInt64, "2562047788:00:54.775807"}, {"io.debezium.time.MicroDuration", math.MinInt64, "-2562047788:00:54.775808"}, {"io.debezium.time.Year", 2024, "2024"},
+		{"io.debezium.time.MicroDuration", math.MaxInt64, "infinity"}, {"io.debezium.time.MicroDuration", math.MinInt64, "-infinity"}, {"io.debezium.time.Year", 2024, "2024"},
 		{"io.debezium.time.MicroTimestamp", -63517780800000000, "0044-03-15T12:00:00 BC"}, {"org.apache.kafka.connect.data.Timestamp", -63517780800000, "0044-03-15T12:00:00Z BC"},
 	} {
 		l, known := LogicalOf(c.name, 0)

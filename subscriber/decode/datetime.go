@@ -36,8 +36,15 @@ func AppendTime(dst []byte, n, perSecond int64) []byte {
 	return appendClock(dst, n/perSecond, n%perSecond*(Nano/perSecond))
 }
 
-// AppendInterval appends an interval in hours, minutes and seconds, as PostgreSQL reads it.
+// AppendInterval appends an interval in hours, minutes and seconds, as PostgreSQL reads it. The largest and the smallest number stand for the infinities,
+// and for what did not fit.
 func AppendInterval(dst []byte, n, perSecond int64) []byte {
+	switch n {
+	case math.MaxInt64:
+		return append(dst, "infinity"...)
+	case math.MinInt64:
+		return append(dst, "-infinity"...)
+	}
 	seconds, fraction := n/perSecond, n%perSecond
 	if n < 0 {
 		dst, seconds, fraction = append(dst, '-'), -seconds, -fraction
