@@ -319,7 +319,7 @@ func (s *session) relayPasswords() error {
 				return err
 			}
 			if ok && m.kind != 'p' && m.kind != 'X' {
-				return nil
+				return s.up.flush(s.server)
 			}
 			if !ok || !s.up.holds(m) {
 				break
