@@ -20,7 +20,7 @@ func (s *session) exact(m message, set *settings, readable bool) *parser.Stateme
 		return nil
 	}
 	st := &s.list[0]
-	if !s.wantsExact(st, set) || hasParameter(m.body) || bytes.Contains(bytes.ToLower(m.body), []byte("pg_cursors")) { // pg_cursors shows the unnamed portal
+	if !s.wantsExact(st, set) || hasParameter(m.body) || mentions(m.body, "pg_cursors") { // pg_cursors shows the unnamed portal
 		return nil
 	}
 	return st

@@ -87,7 +87,22 @@ func (s *session) parseOurs(e entry, name string) error {
 
 // looksAtStatements reports whether a text mentions the session's prepared statements.
 func looksAtStatements(text []byte) bool {
-	return bytes.Contains(text, []byte("pg_prepared_statement"))
+	return mentions(text, "pg_prepared_statement")
+}
+
+// mentions reports whether a text contains a name of the catalog, which begins with pg_, in capital or small letters.
+func mentions(text []byte, name string) bool {
+	for at := len("pg"); at+len(name)-len("pg") <= len(text); at++ {
+		next := bytes.IndexByte(text[at:], '_')
+		if next < 0 {
+			return false
+		}
+		at += next
+		if end := at - len("pg") + len(name); end <= len(text) && bytes.EqualFold(text[at-len("pg"):end], []byte(name)) {
+			return true
+		}
+	}
+	return false
 }
 
 // hideOurs closes the proxy's statement, so that a query for the session's prepared statements finds only those of the client. The next note parses
