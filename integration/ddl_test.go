@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -64,6 +65,42 @@ func TestDDLBesideADroppedTable(t *testing.T) {
 			want := before + "\nDROP TABLE: table public.gone\nDROP TABLE: table public.part, table public.parts\nALTER TABLE: table public.t\nDROP TABLE: table public.t"
 			if got := r.RecordedDDL(); got != want {
 				t.Errorf("recorded:\n%s\nwant:\n%s", got, want)
+			}
+		})
+	}
+}
+
+// The statement of a DDL record is the client's text, without the notes that the proxy has put into it, and is redacted as if there were none.
+func TestNotesLeaveTheTextOfDDL(t *testing.T) {
+	for major, kind := range map[int]string{15: "message", 18: "table"} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), kind)
+			r.Exec("CREATE TABLE t (i int)", "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.t VALUES (0); RETURN 0; END'")
+			r.Setup()
+			r.StartProxy()
+			conn := r.dial(r.ProxyURL("postgres", "people"))
+			defer conn.Close(r.ctx)
+			long := "CREATE TABLE e (i int)"
+			for i := range 700 {
+				long += fmt.Sprintf("; INSERT INTO e VALUES (%d)", i)
+			}
+			for i, test := range []struct{ text, want string }{
+				{"CREATE TABLE a (i int); INSERT INTO t VALUES (1)", ""},
+				{"INSERT INTO t VALUES (1);CREATE TABLE b (i int);INSERT INTO t VALUES (2);", ""},
+				{"SELECT f(); CREATE TABLE c (token int); SELECT f() -- as before", "<redacted>"},
+				{"SELECT f();CREATE TABLE d (token text DEFAULT 'x');SELECT f();", "SELECT f();CREATE TABLE d (token text DEFAULT '<redacted>');SELECT f();"},
+				{"CREATE TABLE g (i int);SELECT f()", ""},
+				{long, ""},
+			} {
+				r.exec(conn, test.text)
+				var record outbox.DDLRecord
+				r.must(json.Unmarshal([]byte(r.Emitted("d")[i].body), &record))
+				if i == 5 { // cut off
+					test.want = test.text[:min(len(record.Statement), len(test.text))]
+				}
+				if want := cmp.Or(test.want, test.text); record.Statement != want {
+					t.Errorf("%q\nwant %q", record.Statement, want)
+				}
 			}
 		})
 	}

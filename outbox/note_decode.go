@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"regexp"
 	"strconv"
 
 	"github.com/pgtee/pgtee/outbox/note"
@@ -285,16 +284,7 @@ func (a *Assembler) ddl(lsn LSN, content []byte) {
 	if len(content) > maxDDLBytes || json.Unmarshal(content, c.DDL) != nil {
 		*c.DDL = DDLRecord{}
 	}
-	c.DDL.Statement = spliced.ReplaceAllString(c.DDL.Statement, "")
 	for _, oid := range c.DDL.Drops() {
 		a.forget(oid)
 	}
 }
-
-// spliced matches the text that the proxy adds to a Query of several statements, which is visible to the event trigger: a note before or after a
-// statement, a note after the last statement (preceded by a semicolon), and the beginning of a note cut off by the length limit of a record. The
-// event trigger redacts all literals of some texts.
-var spliced = func() *regexp.Regexp {
-	const call, behind = `SELECT pgtee\.(?:note|sign)\('(?:[A-Za-z0-9+/=]{100,}|<redacted>)',current_user\)`, ` WHERE pg_catalog\.pg_current_xact_id_if_assigned\(\) IS NOT NULL`
-	return regexp.MustCompile(call + `(?:` + behind + `)?;|\n?;` + call + behind + `|;?SELECT pgtee\.(?:note|sign)\('[A-Za-z0-9+/=]*(?:',current_user\)[^;']*)?$`)
-}()

@@ -1,22 +1,31 @@
--- redact(given) returns the part of an SQL text that may be kept: all of it if it contains nothing that may be a credential, otherwise the text
--- without its literals, and nothing if the literals cannot be identified reliably (comments, backslashes, unpaired quotes, bare words after SET). The
--- publisher can parse SQL better, but reads it only from the WAL, where it is already stored. The patterns are those of package parser.
+-- redact(given) returns the part of an SQL text that may be kept, without the notes that a proxy inserted: all of it if it contains nothing that may be a
+-- credential, otherwise the text without its literals, and nothing if the literals cannot be identified reliably (comments, backslashes, unpaired quotes,
+-- bare words after SET). The publisher can parse SQL better, but reads it only from the WAL, where it is already stored. The patterns are those of package
+-- parser. A client may turn off standard_conforming_strings, so no literal here contains a backslash.
 CREATE OR REPLACE FUNCTION pgtee.redact(given text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $redact$
 DECLARE
-    hidden constant text := '''<redacted>''';
-    plain  text := regexp_replace(given, 'pgtee[.](note|sign)[(]''[^'']*''', '', 'g'); -- without the notes that a proxy inserted
+    hidden  constant text := '''<redacted>''';
+    payload constant text := '[A-Za-z0-9+/=]{128,}';
+    put     constant text := concat('/[*]', payload, '[*]/;CALL pgtee[.]put[(]''[0-9]+'',current_user,(true|false),(true|false)[)]');
+    sql     text := regexp_replace(given, concat('SELECT pgtee[.](note|sign)[(]''', payload, ''',current_user[)];'), '', 'g');
+    plain   text;
 BEGIN
-    IF plain !~* concat_ws('|', 'passw', 'passp', 'pwd', 'secret', 'token', 'credential', 'api_?key', 'access_key', 'private.key', 'jwt', 'bearer ', 'crypt', 'hmac', 'account_add',
-        'dblink', 'conninfo', '_command', 'program', 'connection', '[[:<:]]options[[:>:]]', 'user[[:space:]]+mapping', 'akia', 'sk_live', 'xoxb-', 'ghp_', '://[^/@]*:[^/@]*@', 'u&["'']')
-       AND plain !~ 'eyJ[A-Za-z0-9_-]*[.]' THEN
-        RETURN given;
+    sql := regexp_replace(sql, concat(chr(10), '?;(', put, ';)+'), ';', 'g'); -- one of the semicolons is the client's
+    sql := regexp_replace(sql, concat('(', chr(10), '?;)?', put, ';?'), '', 'g');
+    IF length(given) >= 65536 THEN -- the text was cut off, perhaps inside a note
+        sql := regexp_replace(sql, concat('/[*](', payload, '([*](/(;[^;]*)?)?)?|[A-Za-z0-9+/=]*)$'), '');
     END IF;
-    IF length(given) >= 65536 OR strpos(given, chr(92)) > 0 OR strpos(given, '--') > 0 OR strpos(given, '/*') > 0 OR given ~* 'u&["'']' OR given ~ '"[^"]*''[^"]*"'
-       OR given ~* '[[:<:]]set[[:space:]]+(local[[:space:]]+|session[[:space:]]+)?[^[:space:]=]+[[:space:]]*(=|[[:<:]]to[[:>:]])[[:space:]]*[^''[:space:]]' THEN
+    IF sql !~* concat_ws('|', 'passw', 'passp', 'pwd', 'secret', 'token', 'credential', 'api_?key', 'access_key', 'private.key', 'jwt', 'bearer ', 'crypt', 'hmac', 'account_add',
+        'dblink', 'conninfo', '_command', 'program', 'connection', '[[:<:]]options[[:>:]]', 'user[[:space:]]+mapping', 'akia', 'sk_live', 'xoxb-', 'ghp_', '://[^/@]*:[^/@]*@', 'u&["'']')
+       AND sql !~ 'eyJ[A-Za-z0-9_-]*[.]' THEN
+        RETURN sql;
+    END IF;
+    IF length(given) >= 65536 OR strpos(sql, chr(92)) > 0 OR strpos(sql, '--') > 0 OR strpos(sql, '/*') > 0 OR sql ~* 'u&["'']' OR sql ~ '"[^"]*''[^"]*"'
+       OR sql ~* '[[:<:]]set[[:space:]]+(local[[:space:]]+|session[[:space:]]+)?[^[:space:]=]+[[:space:]]*(=|[[:<:]]to[[:>:]])[[:space:]]*[^''[:space:]]' THEN
         RETURN '<redacted>';
     END IF;
-    plain := regexp_replace(given, concat('([$]([[:alpha:]_][[:alnum:]_]*)?[$]).*?', chr(92), '1'), hidden, 'g'); -- a back-reference to the first group
+    plain := regexp_replace(sql, concat('([$]([[:alpha:]_][[:alnum:]_]*)?[$]).*?', chr(92), '1'), hidden, 'g'); -- a back-reference to the first group
     IF strpos(plain, '$$') > 0 OR length(replace(plain, '''', '')) % 2 <> length(plain) % 2 THEN
         RETURN '<redacted>';
     END IF;
