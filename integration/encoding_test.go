@@ -268,3 +268,31 @@ func TestTextThatDoesNotConvertBack(t *testing.T) {
 		})
 	}
 }
+
+// The names of user and role are those of the database, whether the client's encoding has their characters or not.
+func TestNamesThatTheClientCannotRead(t *testing.T) {
+	for major, kind := range map[int]string{15: "message", 18: "table"} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), kind)
+			r.Start("CREATE TABLE w (id serial PRIMARY KEY);")
+			name := "андрей_" + r.database
+			r.Exec(`CREATE ROLE "`+name+`" SUPERUSER`, `CREATE ROLE "role_`+name+`" SUPERUSER`)
+			for _, encoding := range []string{"LATIN1", "SJIS", "UTF8"} {
+				r.talk([]say{simple(`SET SESSION AUTHORIZATION "` + name + `"`), simple(`SET ROLE "role_` + name + `"`), simple("SET client_encoding = '" + encoding + "'"),
+					simple("BEGIN"), simple("INSERT INTO w VALUES (DEFAULT)"), simple("INSERT INTO w VALUES (DEFAULT)"), simple("COMMIT"),
+					simple("INSERT INTO w VALUES (DEFAULT); INSERT INTO w VALUES (DEFAULT)"),
+					burst("Z", all(once("INSERT INTO w VALUES (DEFAULT)"), once("INSERT INTO w VALUES (DEFAULT)"), sync_)...)})
+			}
+			r.Drain()
+			events := r.Events("public.w")
+			for _, e := range events {
+				if a := e.Pgtee; !a.Verified || a.Session.User != name || a.Session.Role != "role_"+name {
+					t.Errorf("%+v: %+v", e.After, a)
+				}
+			}
+			if len(events) != 18 {
+				t.Errorf("%d events, want 18", len(events))
+			}
+		})
+	}
+}

@@ -126,7 +126,7 @@ func (a *Assembler) messageNote(lsn LSN, content []byte) {
 	a.note(lsn, &columns)
 }
 
-// recordColumns reads record_send() of ROW(payload text, user name, role name, pid int, application text, sql bytea), which pgtee.note() writes.
+// recordColumns reads record_send() of ROW(payload text, user bytea, role bytea, pid int, application text, sql bytea), which pgtee.note() writes.
 func recordColumns(content []byte) (c noteColumns, ok bool) {
 	var values [6][]byte
 	if !readRecord(content, values[:]) {
@@ -149,8 +149,8 @@ func columnsOf(values [][]byte) (c noteColumns, ok bool) {
 	}, true
 }
 
-// lineColumns reads payload, application_name, pid, user and role, one per line; the user is quoted if necessary. The proxy uses this form where
-// PL/pgSQL would take too long. An application_name has no line feed (pg_clean_ascii in PostgreSQL's common/string.c); a role may have one.
+// lineColumns reads payload, application_name, pid, user and role, one per line; the user is quoted if necessary. It is the form of a note without the SQL
+// of the server. An application_name has no line feed (pg_clean_ascii in PostgreSQL's common/string.c); a role may have one.
 func lineColumns(content []byte) (c noteColumns, ok bool) {
 	var pid []byte
 	for _, line := range []*[]byte{&c.payload, &c.application, &pid} {

@@ -9,6 +9,9 @@ import (
 // Support", PostgreSQL documentation 24.3; lengths as in PostgreSQL's wchar.c.
 type encoding byte
 
+// utf8Name is the server's name of UTF-8.
+const utf8Name = "UTF8"
+
 const (
 	singleByte encoding = iota
 	utf8
@@ -23,7 +26,7 @@ const (
 
 func encodingOf(name string) encoding {
 	switch strings.ToUpper(name) {
-	case "UTF8", "UNICODE":
+	case utf8Name, "UNICODE":
 		return utf8
 	case "EUC_KR", "EUC_CN":
 		return euc

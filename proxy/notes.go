@@ -26,8 +26,8 @@ const (
 	// does. $3 is true for the note that binds its transaction: see outbox/trust.go.
 	signNote = "SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)"
 	callNote = signNote + " ELSE pgtee.note($1,current_user) END WHERE $2 OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL"
-	emitNote = signNote + `::pg_catalog.text ELSE pg_catalog.pg_logical_emit_message(true,'pgtee',pg_catalog.textsend(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s',` +
-		`$1,pg_catalog.current_setting('application_name'),pg_catalog.pg_backend_pid(),session_user,current_user)))::pg_catalog.text END ` +
+	emitNote = signNote + `::pg_catalog.text ELSE pg_catalog.pg_logical_emit_message(true,'pgtee',pg_catalog.convert_to(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s',` +
+		`$1,pg_catalog.current_setting('application_name'),pg_catalog.pg_backend_pid(),session_user,current_user),CASE WHEN pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END))::pg_catalog.text END ` +
 		`WHERE ($2 OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL) AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off'`
 
 	// spliceNote and spliceSign call for a note in front of the first statement of a Query. The other notes of a Query are called by putCall: what stands
@@ -142,6 +142,9 @@ func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte 
 	}
 	if n.userName != set.user {
 		n.userName, n.userTag = set.user, note.UserTag([]byte(set.user))
+	}
+	if set.client != utf8Name && !isASCII(set.user) { // the server writes the name in UTF-8
+		s.flags |= note.FlagAnyUser
 	}
 	p := note.Payload{
 		Flags:       s.flags | n.flags | n.unsure | n.bindingFlag(first) | set.lexisFlags(),

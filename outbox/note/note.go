@@ -119,7 +119,7 @@ const (
 	FlagClaimsPrevious                   // the statement precedes the note: what was written since the last note was written by this statement
 	FlagNameless                         // it identifies a session and no statement: which one wrote the changes after it is not known
 	FlagSigned                           // pgtee.sign() writes this note as a message and signs it
-	FlagAnyUser                          // UserTag may be that of another user: SET SESSION AUTHORIZATION has not been answered yet
+	FlagAnyUser                          // UserTag may be that of another user, since SET SESSION AUTHORIZATION has not been answered yet, or of the user's name in another encoding
 	FlagPooled                           // Process is not the server process: there is a pooler in front of the server
 )
 
