@@ -87,6 +87,28 @@ func TestCancelDuringNote(t *testing.T) {
 	}
 }
 
+// A CancelRequest that comes while a note runs in a group of its own, in front of the client's request, waits for that request.
+func TestCancelDuringNoteAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := noting(t)
+		ann := h.enter("abcd", annInShop)
+		ann.says("Query `BEGIN; INSERT INTO t VALUES (1)`")
+		ann.heard()
+		ann.answers("CommandComplete BEGIN", "RowDescription note", "DataRow ``", "CommandComplete `SELECT 1`", "CommandComplete `INSERT 0 1`", "ReadyForQuery T")
+		ann.heard()
+		ann.says("FunctionCall x")
+		if _, got := ann.heard(); !isNote(got) {
+			t.Errorf("the server hears %q, no note", got)
+		}
+		cancel := h.canceller()
+		if len(h.dialed) != 0 {
+			t.Error("the CancelRequest goes to the server while the note runs")
+		}
+		ann.answers("CloseComplete", "ParseComplete", "BindComplete", "CommandComplete `SELECT 1`", "CloseComplete", "ReadyForQuery T")
+		cancel.meet()
+	})
+}
+
 // Before the session has begun its key means nothing: what runs is our question for the outbox.
 func TestCancelDuringProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -77,7 +77,7 @@ type pending struct {
 	cancels cancelRequests
 	ours    ourStatement
 	ddl     ddlWords
-	asking  bool // a question of the proxy has been sent, and not been answered
+	hushed  bool // a group of which the client sees nothing has been sent, and not been answered
 
 	status   byte   // of the last ReadyForQuery
 	answered uint32 // group that it answered
@@ -170,7 +170,7 @@ func (p *pending) push(e entry) error {
 		return nil
 	}
 	p.skipping = false
-	p.asking = p.asking || e.question != nil
+	p.hushed = p.hushed || e.visibility == hush
 	if p.ready {
 		p.ready = false
 		p.clock.touch()
@@ -356,6 +356,9 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 	defer p.mu.Unlock()
 	head := p.at(0)
 	group := head.group
+	if head.visibility == hush {
+		p.hushed = false
+	}
 	if head.more > 0 {
 		head.more--
 		head.group++
@@ -408,14 +411,6 @@ func (p *pending) freeWordsLocked() {
 		p.ddl.free(p.ddl.words)
 		p.ddl.words, p.ddl.all = nil, false
 	}
-}
-
-// answerQuestion is called when the question has been answered.
-func (p *pending) answerQuestion() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.asking = false
-	p.moved.Broadcast()
 }
 
 // settle records the outcome of the withheld request at the head, and reports whether its note follows. The note follows if the request succeeded;
@@ -500,7 +495,7 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 	over := func(limit time.Duration) bool { return p.clock.over(limit, now) }
 	switch {
 	case !p.ready:
-		if slow = over(l.Query) && !p.outcome.finishing && !p.asking; slow {
+		if slow = over(l.Query) && !p.outcome.finishing && !p.hushed; slow {
 			p.clock.since, p.cancels.overdue = now, true
 		}
 		return false, slow
@@ -513,16 +508,17 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 }
 
 // startCancel is called before a CancelRequest is sent. It returns false if the running statement is the proxy's and must not be cancelled: the query
-// for the outbox before the session begins, or the note after the client's request has succeeded. While the running statement is a question of the
-// proxy, startCancel waits for its answer, or until ctx ends, because the CancelRequest is meant for the client's request that follows.
+// for the outbox before the session begins, or the note after the client's request has succeeded. While the running statement is a
+// question of the proxy, or a note in a group of its own, startCancel waits for the answer, or until ctx ends, because the CancelRequest is meant for the
+// client's request that follows.
 func (p *pending) startCancel(ctx context.Context) bool {
 	defer context.AfterFunc(ctx, p.wake)()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.asking && p.ended == nil && !p.lost && ctx.Err() == nil {
+	for p.hushed && p.ended == nil && !p.lost && ctx.Err() == nil {
 		p.moved.Wait()
 	}
-	if p.asking && ctx.Err() != nil || p.outcome.finishing || p.status == 0 {
+	if p.hushed && ctx.Err() != nil || p.outcome.finishing || p.status == 0 {
 		return false
 	}
 	p.cancels.others++

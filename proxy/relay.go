@@ -210,6 +210,12 @@ func (s *session) inspect(m message) {
 		s.replies.fail()
 		return
 	}
+	if cause := s.replies.cause; cause != nil && !s.replies.hidden() && m.whole() && string(errorField(m.body, 'C')) == failedBlock {
+		s.down.replaced(m)
+		s.down.out = append(s.down.out, cause...)
+		s.replies.fail()
+		return
+	}
 	ours, at := s.replies.blame(m.body)
 	if !m.whole() { // longer than the buffer: it cannot be rewritten
 		ours, at = false, position{}
@@ -257,6 +263,9 @@ func (s *session) noteFailed(m message, hidden bool) {
 	}
 	if hidden {
 		s.down.drop(m)
+		if s.replies.head.visibility == hush && m.whole() {
+			s.replies.cause = appendNoteError(nil, m.body)
+		}
 		return
 	}
 	s.down.replaced(m)

@@ -35,6 +35,9 @@ type replies struct {
 	// statement with a note after it: in the client's own Query it would come only after the commit, which may fail. Or it is the RowDescription of a
 	// Describe: if the client's Query is a CALL or EXPLAIN, it would come after the notices.
 	kept []byte
+	// cause is the error of a note in a group of its own, which has failed the client's block. The client gets it in place of the error that its next
+	// request then gets. nil: there is none.
+	cause []byte
 }
 
 // releases reports whether this message must follow the kept one.
@@ -282,7 +285,6 @@ func (r *replies) ready(body []byte) verdict {
 	}
 	if r.head.question != nil {
 		r.head.question.done(r.failed)
-		r.pending.answerQuestion()
 	}
 	succeeded := r.completed && !r.failed && body[0] == 'I'
 	r.known, r.results, r.spliced, r.completed, r.failed, r.behindOurs = false, 0, 0, false, false, false
@@ -293,6 +295,7 @@ func (r *replies) ready(body []byte) verdict {
 	if r.head.visibility == hush {
 		return drop
 	}
+	r.cause = nil
 	return pass
 }
 

@@ -76,6 +76,9 @@ func borrow(own, source place) []borrowed {
 	return []borrowed{{own: own, source: source}}
 }
 
+// failedBlock is the error of any request in a block that has failed, except those that end it.
+const failedBlock = "25P02"
+
 // syntaxError is raised before anything runs, so it points into the text of the Query.
 const syntaxError = "42601"
 
@@ -116,7 +119,7 @@ func positionIn(given int, splices []splice, done int) (p position) {
 // blamesClient reports whether a client would have received this error without a note as well: it is then forwarded unchanged.
 func blamesClient(code []byte) bool {
 	switch string(code) {
-	case "25P02", // the transaction had failed before
+	case failedBlock,
 		"22021", "22P05", // the text of the whole Query cannot be converted
 		"40001", "40P01": // serialization, deadlock: clients retry by the code
 		return true
@@ -149,6 +152,14 @@ func appendOurError(dst, body []byte) []byte {
 		}
 		return append(append(dst, value...), 0)
 	})
+}
+
+// appendNoteError appends the error of a note as the client is to see it: as that of its own statement if this would have met it as well.
+func appendNoteError(dst, body []byte) []byte {
+	if blamesClient(errorField(body, 'C')) {
+		return appendWithoutContext(dst, body)
+	}
+	return appendOurError(dst, body)
 }
 
 // appendWithoutContext appends an error that a note met in place of the client's statement, without its context, which names pgtee's function.
