@@ -66,6 +66,18 @@ func (e encoding) lexable(text []byte) []byte {
 	return text
 }
 
+// lexableAnywhere returns a copy of text in which every byte that may be the second of a character, in some encoding, has its high bit set: a letter, a
+// digit, or one of @ [ \ ] ^ _ ` { | } ~ behind a byte that is not ASCII.
+func lexableAnywhere(text []byte) []byte {
+	masked := bytes.Clone(text)
+	for i := 1; i < len(text); i++ {
+		if c := text[i]; text[i-1] >= 0x80 && (c >= '0' && c <= '9' || c >= '@' && c <= '~') {
+			masked[i] |= 0x80
+		}
+	}
+	return masked
+}
+
 // size returns the length in bytes of the first character of text, which must not be empty.
 func (e encoding) size(text []byte) int {
 	n, c := 1, text[0]

@@ -57,7 +57,7 @@ func (s *session) study(text []byte, ended bool) (*statement, error) {
 	if ended {
 		st.hash, st.looks = hashOf(text), looksAtStatements(text)
 	}
-	st.early = !ended || s.mayRunEarly(text, set)
+	st.early = !ended || !readable || s.mayRunEarly(text, set)
 	if st.effects.reads() {
 		st.arguments = st.place.arguments(text[found.Start:found.End])
 	}

@@ -116,7 +116,7 @@ func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
 	if !whole {
 		s.proxy.counters.oversize.Add(1)
 		s.list, ok = parser.SplitBeginning(s.list[:0], readable, lexis), true
-	} else if ok = s.split(readable, lexis); !ok {
+	} else if ok = s.split(text, readable, lexis); !ok {
 		s.proxy.counters.unreadable.Add(1)
 	}
 	for i := range s.list {
@@ -128,22 +128,55 @@ func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
 	return ok
 }
 
-// split fills s.list with the statements of a complete text. While a reply is outstanding that may change standard_conforming_strings, a text whose
-// meaning depends on it cannot be parsed.
-func (s *session) split(text []byte, lexis parser.Lexis) (ok bool) {
-	s.list, ok = parser.Split(s.list[:0], text, lexis)
+// split fills s.list with the statements of a complete text. While a reply is outstanding that may change standard_conforming_strings or client_encoding, a
+// text whose meaning depends on them cannot be parsed. readable is the text as it is read in the present client_encoding.
+func (s *session) split(text, readable []byte, lexis parser.Lexis) (ok bool) {
+	s.list, ok = parser.Split(s.list[:0], readable, lexis)
 	if !ok {
-		s.list = parser.SplitBeginning(s.list, text, lexis)
+		s.list = parser.SplitBeginning(s.list, readable, lexis)
 	}
-	if s.tx.certain && s.executed.group != s.tx.group || bytes.IndexByte(text, '\\') < 0 {
-		return ok
+	if settled := s.tx.certain && s.executed.group != s.tx.group; !settled && !s.readsAlike(text, readable, lexis) {
+		s.list, ok = append(s.list[:0], parser.Unread(readable, lexis)), false
+	}
+	return ok
+}
+
+// readsAlike reports whether a text has the statements in s.list whatever the two settings are.
+func (s *session) readsAlike(text, readable []byte, lexis parser.Lexis) bool {
+	plain := isASCII(text)
+	if plain && bytes.IndexByte(text, '\\') < 0 {
+		return true
+	}
+	texts := [][]byte{readable}
+	if !plain {
+		texts = append(texts, text, lexableAnywhere(text))
 	}
 	other := lexis
 	other.StandardConformingStrings = !lexis.StandardConformingStrings
-	if list, alike := parser.Split(nil, text, other); !alike || !slices.Equal(s.list, list) {
-		s.list, ok = append(s.list[:0], parser.Unread(text, lexis)), false
+	var want []parser.Statement
+	for i, reading := range texts {
+		for _, l := range []parser.Lexis{lexis, other} {
+			switch {
+			case i > 0 && bytes.Equal(reading, readable), l == other && bytes.IndexByte(reading, '\\') < 0, i == 0 && l == lexis:
+				continue
+			case want == nil:
+				want = s.withVocabulary(slices.Clone(s.list), readable, lexis)
+			}
+			list, ok := parser.Split(nil, reading, l)
+			if !ok || !slices.EqualFunc(s.withVocabulary(list, reading, l), want, alike) {
+				return false
+			}
+		}
 	}
-	return ok
+	return true
+}
+
+// alike compares two statements, except for a name that is not ASCII: its bytes differ.
+func alike(a, b parser.Statement) bool {
+	if !isASCII(a.Name) && !isASCII(b.Name) {
+		a.Name = b.Name
+	}
+	return a == b
 }
 
 // mayConvert reports whether current_query() may return other bytes than the client sent. Some conversions cannot be reversed (two codes of SJIS map to

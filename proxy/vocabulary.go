@@ -314,13 +314,23 @@ func (s *session) applyVocabulary(text []byte, lexis parser.Lexis) {
 	if s.database == nil || !s.database.isReady() {
 		return
 	}
-	v := &s.database.vocabulary
 	for i := range s.list {
-		st := &s.list[i]
-		if changesWords(st) {
+		if st := &s.list[i]; changesWords(st) {
 			s.followDDL(text[st.Start:st.End], st, lexis)
 		}
-		if st.Note != parser.Never || !hasQuery(st) || v.isEmpty() {
+	}
+	s.withVocabulary(s.list, text, lexis)
+}
+
+// withVocabulary corrects and returns a list of the text's statements.
+func (s *session) withVocabulary(list []parser.Statement, text []byte, lexis parser.Lexis) []parser.Statement {
+	if s.database == nil || !s.database.isReady() || s.database.vocabulary.isEmpty() {
+		return list
+	}
+	v := &s.database.vocabulary
+	for i := range list {
+		st := &list[i]
+		if st.Note != parser.Never || !hasQuery(st) {
 			continue
 		}
 		text := text[st.Start:st.End]
@@ -331,6 +341,7 @@ func (s *session) applyVocabulary(text []byte, lexis parser.Lexis) {
 			st.Inner = parser.IfNoted
 		}
 	}
+	return list
 }
 
 // hasQuery reports whether a statement whose text writes nothing may run a query, or functions while it parses or plans one.
