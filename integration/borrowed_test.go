@@ -272,7 +272,7 @@ func TestNotesFurtherOnInAQuery(t *testing.T) {
 				tools.Close(r.ctx)
 				conn := r.dial(r.ProxyURL("postgres", "thief"))
 				defer conn.Close(r.ctx)
-				for _, write := range []string{
+				writes := []string{
 					"WITH n AS MATERIALIZED (" + steal + ") DELETE FROM t USING n WHERE id = (SELECT min(id) FROM t)",
 					"DELETE FROM t USING stealing WHERE id = (SELECT min(id) FROM t)",
 					"DELETE FROM t WHERE id = (SELECT min(id) FROM t) RETURNING (SELECT n FROM (" + steal + ") AS s (n, m))",
@@ -280,7 +280,12 @@ func TestNotesFurtherOnInAQuery(t *testing.T) {
 					"CALL pgtee . put(1, current_user, true, false); DELETE FROM t WHERE id = (SELECT min(id) FROM t)",
 					"CALL pgtee.put('1', current_user, true, true); DELETE FROM t WHERE id = (SELECT min(id) FROM t)",
 					"DO $$DECLARE k int := 1; BEGIN CALL pgtee.put(k, current_user, true, false); k := 2; CALL pgtee.put(k, current_user, true, true); END$$; DELETE FROM t WHERE id = (SELECT min(id) FROM t)",
-				} {
+					"INSERT INTO u VALUES (2); DELETE FROM t WHERE id = (SELECT min(id) FROM t) /*/**/;CALL pgtee.put('2',*/",
+					"INSERT INTO u VALUES (2); DELETE FROM t WHERE id = (SELECT min(id) FROM t) -- */;CALL pgtee.put('1', */;CALL pgtee.put('2',\n",
+					"INSERT INTO u VALUES (2); DELETE FROM t WHERE id = (SELECT min(id) FROM t) AND $$*/;CALL pgtee.put('2',$$ <> ''",
+					`INSERT INTO u VALUES (2); DELETE FROM t AS "*/;CALL pgtee.put('2'," WHERE id = (SELECT min(id) FROM t)`,
+				}
+				for _, write := range writes {
 					for _, end := range []string{failed, undone} {
 						if _, err := conn.Exec(r.ctx, "BEGIN; "+write+end, pgx.QueryExecModeSimpleProtocol); (err != nil) != (end == failed) {
 							t.Errorf("%s: %v", write, err)
@@ -298,8 +303,8 @@ func TestNotesFurtherOnInAQuery(t *testing.T) {
 						t.Errorf("%v: %+v", e.Before, a)
 					}
 				}
-				if deleted != 14 {
-					t.Errorf("%d rows are deleted, want 14", deleted)
+				if want := 2 * len(writes); deleted != want {
+					t.Errorf("%d rows are deleted, want %d", deleted, want)
 				}
 			})
 		}

@@ -22,6 +22,22 @@ func callsForNote(text []byte) bool {
 	return bytes.Contains(text, []byte("pgtee.")) && ourCall.Match(text)
 }
 
+// putMark matches what pgtee.put() searches for to find the note with a number.
+var putMark = regexp.MustCompile(`\*/;CALL pgtee\.put\('([0-9]+)',`)
+
+// numbersIn returns the numbers of notes that a text contains, in a comment or a literal for example. The proxy's own notes must have others, because
+// pgtee.put() refuses a number that occurs twice.
+func numbersIn(text []byte) map[string]bool {
+	if !bytes.Contains(text, []byte(putCall)) {
+		return nil
+	}
+	numbers := map[string]bool{}
+	for _, found := range putMark.FindAllSubmatch(text, -1) {
+		numbers[string(found[1])] = true
+	}
+	return numbers
+}
+
 // guard handles a text, whose statements are in s.list, that calls for a note. If the text has not been understood to its end, the rest may contain a
 // ROLLBACK, which would undo the notes in front of it: then the session ends. checkRest looks for such calls
 // in the rest of a text that is longer than the buffer.

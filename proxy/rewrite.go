@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/binary"
+	"strconv"
 
 	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/parser"
@@ -28,6 +29,8 @@ type queryWriter struct {
 	covered  int    // end of the last stretch
 	cover    uint64 // hash of its text
 	splices  []splice
+	number   int             // of the next note
+	taken    map[string]bool // numbers that the client's text contains, and that no note may have: see numbersIn
 	borrowed []borrowed
 	asked    bool       // parses is known
 	parses   bool       // the grammar reads the last statement
@@ -189,7 +192,7 @@ func (w *queryWriter) noteLength(i int, first bool) int {
 		return spliceLength
 	}
 	var arguments [64]byte
-	return len(putBefore) + payloadText + len(putCall) + len(w.session.notes.appendPut(arguments[:0], len(w.splices), first, true)) + len(";")
+	return len(putBefore) + payloadText + len(putCall) + len(w.session.notes.appendPut(arguments[:0], w.nextNumber(), first, true)) + len(";")
 }
 
 // nobody writes the text up to statement i, followed by a note without a statement.
@@ -208,14 +211,23 @@ func (w *queryWriter) write(at splice, of subject, first, always bool, before, a
 	if at.result == 0 && always {
 		*out = s.notes.splice(*out, w.set, of, first)
 	} else {
-		*out = s.notes.put(append(*out, before...), w.set, of, len(w.splices), first, always)
+		*out = s.notes.put(append(*out, before...), w.set, of, w.nextNumber(), first, always)
 		*out = append(*out, after...)
 	}
 	at.length = len(*out) - start
 	w.splices = append(w.splices, at)
+	w.number++
 	w.added += at.length
 	s.countNote()
 	s.countInjected(at.length)
+}
+
+// nextNumber returns the number of the next note.
+func (w *queryWriter) nextNumber() int {
+	for len(w.taken) > 0 && w.taken[strconv.Itoa(w.number)] {
+		w.number++
+	}
+	return w.number
 }
 
 // trail writes the text up to the end of the statement, and the note behind it, which applies only if the transaction has written. The note goes

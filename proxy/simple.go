@@ -62,7 +62,7 @@ func (s *session) query(m message) error {
 	if err := s.makeRoom(); err != nil {
 		return err
 	}
-	w := queryWriter{session: s, set: set, message: m, text: text, ready: s.notesNow(set)}
+	w := queryWriter{session: s, set: set, message: m, text: text, ready: s.notesNow(set), taken: numbersIn(text)}
 	w.carries = len(text) > note.MaxQueryBytes || !readable || !m.whole() || s.mayConvert(text, set)
 	for i := range s.list {
 		if err := w.statement(i, &s.list[i]); err != nil {

@@ -114,8 +114,9 @@ BEGIN
 END
 $sign$;
 
--- put(note, role, always, signed) writes the note with this number of the Query that runs now. It is in the comment before the call. A text in which
--- the call occurs twice is not the proxy's alone: it gets no note. always is false for a note that applies only if the transaction has written.
+-- put(note, role, always, signed) writes the note with this number of the Query that runs now. It is in the comment before the call. The proxy gives a
+-- note no number that the client's text contains, so put() fails if the call occurs twice: without their note, rows would be attributed to the statement
+-- before. always is false for a note that applies only if the transaction has written.
 -- pg_stat_statements stores the text of each utility statement before version 16, so the payload must not be in the statement itself. The result,
 -- which is one row as that of note(), shows the proxy that the procedure has ended and that a later error is one of the commit.
 CREATE OR REPLACE PROCEDURE pgtee.put(INOUT note integer, role name, always boolean, signed boolean)
@@ -135,6 +136,8 @@ BEGIN
         THEN pg_catalog.split_part(pg_catalog.split_part(query, mark, 1), '/*', -1) END;
     IF pg_catalog.octet_length(payload) OPERATOR(pg_catalog.<) 65536 THEN
         lsn := pgtee.store(payload, role, signed);
+    ELSIF pg_catalog.strpos(query, mark) OPERATOR(pg_catalog.>) 0 THEN
+        RAISE EXCEPTION 'only the proxy calls pgtee.put()' USING ERRCODE = 'insufficient_privilege';
     END IF;
 END
 $put$;
