@@ -22,6 +22,8 @@ var lateRows = []attribution{
 		burst("Z", all(once("INSERT INTO late VALUES ('a')"), bind("", "h"), execute(""), sync_)...)}, "? ?"},
 	{"before the Execute of a cursor", []say{simple("DECLARE h CURSOR WITH HOLD FOR SELECT 1"), burst("Z", all(once("INSERT INTO late VALUES ('a')"), execute("h", 1), sync_)...),
 		burst("Z", all(execute("h", 1), once("INSERT INTO late VALUES ('b')"), once("INSERT INTO t (v) VALUES ('c')"), sync_)...)}, "? right ?"},
+	{"after a COMMIT that was skipped", []say{burst("ZZZZZ", all(once("BEGIN"), once("INSERT INTO late VALUES ('a')"), once("SAVEPOINT s"), sync_, once("SELECT 1/0"), once("COMMIT"), sync_, once("ROLLBACK TO s"), sync_,
+		once("INSERT INTO t (v) VALUES ('b')"), sync_, once("COMMIT"), sync_)...)}, "right ?"},
 	{"after a BEGIN that was skipped", []say{burst("ZZ", &pgproto3.Query{String: "SELECT 1/0; BEGIN"}, &pgproto3.Query{String: "INSERT INTO late VALUES ('a'); INSERT INTO t (v) VALUES ('b')"}),
 		burst("ZZ", all(once("SELECT 1/0"), once("BEGIN"), sync_, once("INSERT INTO late VALUES ('c')"), once("INSERT INTO t (v) VALUES ('d')"), sync_)...)}, "right ? right ?"},
 	{"after a BEGIN that is on its way", []say{burst("ZZZ", &pgproto3.Query{String: "BEGIN"}, &pgproto3.Query{String: "INSERT INTO late VALUES ('a'); INSERT INTO t (v) VALUES ('b')"}, &pgproto3.Query{String: "COMMIT"}),

@@ -244,6 +244,7 @@ func (s *session) applyExecute(e effects) (prepared *statement) {
 	st := s.statements.run(e, s.tx.group)
 	if st.unreadable {
 		s.tx.rearm()
+		s.tx.nested = true
 		s.doubtNames()
 		return nil
 	}

@@ -15,14 +15,16 @@ type transaction struct {
 	failed  bool   // the block has failed: everything up to its end is refused
 	open    bool   // an explicit block is known to be open
 	noted   bool   // the transaction has a note: any further statement that may write gets one too
-	carried bool   // the transaction has a note that no ROLLBACK TO can have undone
+	carried bool   // the transaction has a note that no ROLLBACK TO can have undone, and no read-only subtransaction can have left out
+	safe    bool   // such a note stands in front of the first savepoint, so that RELEASE does not matter to it
+	nested  bool   // the transaction has, or had, a savepoint, or may have one
 	last    uint64 // hash of the SQL of the last note; 0 if there is none
 	sent    int    // upper bound of the number of its notes, and of writes without one
 	front   bool   // its last note may stand in front of a statement, to which everything after the note would belong
 	holds   bool   // the transaction has, or had, a cursor whose query runs at COMMIT
 	mayHold bool   // a statement that could not be parsed may have declared such a cursor
 	missed  bool   // since the last note, something without a note may have written; a note after a later statement would claim those rows
-	missing bool   // missed has been set in this transaction: ROLLBACK TO sets it again, because it may undo the note that cleared it
+	missing bool   // missed has been set in this transaction: what may undo the note that cleared it sets it again
 	early   string // S or P, and the name of the statement or portal whose Parse or Bind may have written, unless a note has claimed that
 	quiet   bool   // its last note is of no statement, and nothing has run since
 	snapped bool   // a statement of the transaction has taken a snapshot
@@ -42,7 +44,7 @@ func (t *transaction) next(status byte, answered uint32) {
 	switch {
 	case t.open:
 	case t.begun:
-		t.carried, t.last = false, 0
+		t.rearm()
 	default:
 		t.forget()
 	}
@@ -58,13 +60,16 @@ func (t *transaction) learn(status byte, answered uint32) {
 }
 
 // forget handles the possible end of a transaction.
-func (t *transaction) forget() { t.noted, t.carried, t.last = false, false, 0 }
+func (t *transaction) forget() {
+	t.rearm()
+	t.noted = false
+}
 
 // end handles the certain end of a transaction.
 func (t *transaction) end() {
 	t.forget()
 	t.sent, t.front, t.holds, t.mayHold, t.missed, t.missing = 0, false, false, false, false, false
-	t.early, t.quiet, t.snapped, t.setUser, t.setEncoding = "", false, false, false, false
+	t.early, t.quiet, t.snapped, t.nested, t.setUser, t.setEncoding = "", false, false, false, false, false
 }
 
 // wants reports whether a statement with this condition gets a note here.
@@ -142,9 +147,19 @@ func (t *transaction) apply(effect parser.Effect) (changesUser bool) {
 		t.open, t.begun, t.failed, t.ending, t.revived = true, true, false, t.group, t.group
 	case parser.Hold:
 		t.holds = true
+	case parser.Savepoint:
+		t.safe = t.carried && (t.safe || !t.nested)
+		t.nested = true
+	case parser.Release:
+		safe := t.safe
+		t.undo()
+		t.carried, t.safe = safe, safe
 	case parser.RollbackTo:
-		t.missed, t.front = t.missing, t.sent > 0
-		t.carried, t.last, t.failed, t.revived = false, 0, false, t.group
+		t.undo()
+		if !t.certain && !t.open {
+			t.revive()
+		}
+		t.failed, t.revived = false, t.group
 	case parser.SetRole, parser.SetUser, parser.SetEncoding, parser.DiscardAll:
 		t.last, t.unsure = 0, t.group
 	}
@@ -154,15 +169,29 @@ func (t *transaction) apply(effect parser.Effect) (changesUser bool) {
 // keepsNote reports whether the last note remains valid for statements after one with this effect.
 func keepsNote(effect parser.Effect) bool {
 	switch effect {
-	case parser.NoEffect, parser.Fire, parser.Hold, parser.Fetch, parser.Begin, parser.Savepoint, parser.Release,
-		parser.Prepare, parser.Execute, parser.Deallocate:
+	case parser.NoEffect, parser.Fire, parser.Hold, parser.Fetch, parser.Begin, parser.Savepoint, parser.Prepare, parser.Execute, parser.Deallocate:
 		return true
 	}
 	return false
 }
 
 // rearm handles a statement that may have ended the transaction or undone a note.
-func (t *transaction) rearm() { t.carried, t.last = false, 0 }
+func (t *transaction) rearm() { t.carried, t.safe, t.last = false, false, 0 }
+
+// undo handles the end of a subtransaction, whose notes may not count: ROLLBACK TO undoes them, and none were written if the subtransaction was
+// read-only (SET TRANSACTION READ ONLY), which RELEASE ends.
+func (t *transaction) undo() {
+	t.rearm()
+	t.missed, t.front = t.missing, t.sent > 0
+}
+
+// revive handles ROLLBACK TO while earlier groups have not been answered: if one of them has ended the block, as far as the proxy knows, the server has
+// skipped that, and the block lives on with its notes, settings and cursors.
+func (t *transaction) revive() {
+	t.begun, t.noted, t.front, t.mayHold, t.missed, t.missing = true, true, true, true, true, true
+	t.setUser, t.setEncoding, t.unsure = true, true, t.group
+	t.sent += 2
+}
 
 // miss records that a statement that may write gets no note.
 func (t *transaction) miss() {
@@ -190,6 +219,6 @@ func (t *transaction) run(portal []byte, noted bool) {
 func (t *transaction) applyUnknown() {
 	t.rearm()
 	t.unsure, t.unread = t.group, t.group
-	t.front, t.mayHold = true, true
+	t.front, t.mayHold, t.nested = true, true, true
 	t.open, t.begun, t.failed, t.ending, t.revived = false, false, false, t.group, t.group
 }
