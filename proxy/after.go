@@ -42,13 +42,14 @@ func (e *executed) alone(group uint32) *statement {
 
 // after returns the statement of a Query whose note follows its success, or nil.
 func (s *session) after(m message, set *settings) *parser.Statement {
-	if len(s.list) != 1 || !m.whole() || s.tx.open || !s.notesNow(set) {
+	if len(s.list) != 1 || !m.whole() || !s.notesNow(set) {
 		return nil
 	}
-	if pathOf('Q', s.list[0].Note).form != following {
+	st := &s.list[0]
+	if st.Note != parser.After || s.need(st.Note, effectsOf(st)) != parser.After {
 		return nil
 	}
-	return &s.list[0]
+	return st
 }
 
 // queryThenNote sends a Query and, after it has succeeded, its note.
@@ -74,7 +75,7 @@ func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.St
 // afterGroup returns the statement whose note follows the success of the group that ends here, or nil.
 func (s *session) afterGroup() *statement {
 	st := s.executed.alone(s.tx.group)
-	if st == nil || pathOf('E', st.need).form != following || s.tx.open || !s.notesNow(s.pending.settings.Load()) {
+	if st == nil || s.need(st.need, st.effects) != parser.After || !s.notesNow(s.pending.settings.Load()) {
 		return nil
 	}
 	return st

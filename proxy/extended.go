@@ -211,6 +211,11 @@ func (s *session) execute(m message) error {
 				return err
 			}
 		}
+		if st.need == parser.After {
+			if err := s.learnBlock(); err != nil {
+				return err
+			}
+		}
 		p := pathOf('E', s.need(st.need, st.effects))
 		if p.when == inBlock {
 			if err := s.learnBlock(); err != nil {

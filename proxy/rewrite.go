@@ -48,7 +48,11 @@ func (w *queryWriter) statement(i int, st *parser.Statement) error {
 			return err
 		}
 	}
-	p := pathOf('Q', s.need(st.Note, e))
+	need := s.need(st.Note, e)
+	if need == parser.After && len(s.list) > 1 { // several statements form a block
+		need = parser.Always
+	}
+	p := pathOf('Q', need)
 	inFront, trails := w.form(i, p)
 	switch {
 	case inFront:

@@ -81,11 +81,11 @@ func (s *session) query(m message) error {
 	return s.pending.push(e)
 }
 
-// learnFor makes certain what the notes of a Query depend on. Outside a block CALL and DO may commit, and several statements end a transaction. In a
-// failed block a note without a statement, in front of one that is alone, would be refused in its place.
+// learnFor makes certain what the notes of a Query depend on. Outside a block CALL and DO may commit, a command with need After runs without a note beside
+// it, and several statements end a transaction. In a failed block a note without a statement, in front of one that is alone, would be refused in its place.
 func (s *session) learnFor(list []parser.Statement) error {
 	switch {
-	case len(list) > 1 || len(list) == 1 && list[0].Note == parser.InBlock:
+	case len(list) > 1 || len(list) == 1 && (list[0].Note == parser.InBlock || list[0].Note == parser.After):
 		return s.learnBlock()
 	case s.tx.missed && s.executed.group != s.tx.group:
 		return s.learnState()
@@ -194,13 +194,13 @@ func isASCII[T string | []byte](text T) bool {
 	return true
 }
 
-// need returns when a statement with these effects gets a note. What EXECUTE does is known from its PREPARE. A command with
-// need After counts as a write in a block: the server refuses it there, unless it is a form that may run in a block, such as some of ALTER SUBSCRIPTION.
+// need returns when a statement with these effects gets a note. What EXECUTE does is known from its PREPARE. A command with need After counts as a write
+// in a block or beside another write: the server refuses it there, unless it is a form that may run in a block, such as some of ALTER SUBSCRIPTION.
 func (s *session) need(own parser.Need, e effects) parser.Need {
 	if e.tx == parser.Execute && own != parser.Always {
 		own = s.statements.run(e, s.tx.group).need
 	}
-	if own == parser.After && s.tx.open {
+	if own == parser.After && (s.tx.open || s.tx.begun || s.tx.noted) {
 		return parser.Always
 	}
 	return own
