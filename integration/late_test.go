@@ -22,6 +22,7 @@ var lateRows = []attribution{
 		burst("Z", all(once("INSERT INTO late VALUES ('a')"), bind("", "h"), execute(""), sync_)...)}, "? ?"},
 	{"before the Execute of a cursor", []say{simple("DECLARE h CURSOR WITH HOLD FOR SELECT 1"), burst("Z", all(once("INSERT INTO late VALUES ('a')"), execute("h", 1), sync_)...),
 		burst("Z", all(execute("h", 1), once("INSERT INTO late VALUES ('b')"), once("INSERT INTO t (v) VALUES ('c')"), sync_)...)}, "? right ?"},
+	{"before a COMMIT outside a block", []say{burst("Z", all(once("INSERT INTO late VALUES ('a')"), once("INSERT INTO t (v) VALUES ('b')"), once("COMMIT"), sync_)...)}, "right ?"},
 	{"after a COMMIT that was skipped", []say{burst("ZZZZZ", all(once("BEGIN"), once("INSERT INTO late VALUES ('a')"), once("SAVEPOINT s"), sync_, once("SELECT 1/0"), once("COMMIT"), sync_, once("ROLLBACK TO s"), sync_,
 		once("INSERT INTO t (v) VALUES ('b')"), sync_, once("COMMIT"), sync_)...)}, "right ?"},
 	{"after a BEGIN that was skipped", []say{burst("ZZ", &pgproto3.Query{String: "SELECT 1/0; BEGIN"}, &pgproto3.Query{String: "INSERT INTO late VALUES ('a'); INSERT INTO t (v) VALUES ('b')"}),
@@ -33,6 +34,20 @@ var lateRows = []attribution{
 func TestAttributionOfLateRows(t *testing.T) {
 	for major, outbox := range map[int]string{15: "message", 18: "table"} {
 		attributeOn(t, major, outbox, lateSchema, lateRows)
+	}
+}
+
+// Behind messages without a Sync, a Query or a FunctionCall ends their transaction. Later versions keep it open, and may lose it.
+var unsyncedRows = []attribution{
+	{"before a Query or a FunctionCall, without a Sync", []say{burst("Z", all(once("INSERT INTO late VALUES ('a')"), once("INSERT INTO t (v) VALUES ('b')"), &pgproto3.Query{String: "SELECT 1"})...), burst("Z", sync_),
+		burst("Z", all(once("INSERT INTO late VALUES ('c')"), &pgproto3.Query{String: "INSERT INTO t (v) VALUES ('d')"})...), burst("Z", sync_),
+		burst("Z", all(once("INSERT INTO late VALUES ('e')"), once("INSERT INTO t (v) VALUES ('f')"), &pgproto3.Query{String: ""})...), burst("Z", sync_),
+		burst("Z", all(once("INSERT INTO late VALUES ('g')"), once("INSERT INTO t (v) VALUES ('h')"), functionCall("lo_creat", "-1"))...), burst("Z", sync_)}, "right ? right ? right ? right ?"},
+}
+
+func TestAttributionOfUnsyncedRows(t *testing.T) {
+	for _, outbox := range []string{"table", "message"} {
+		attributeOn(t, 15, outbox, lateSchema, unsyncedRows)
 	}
 }
 

@@ -18,6 +18,9 @@ func (s *session) functionCall(m message) error {
 	s.inGroup = false
 	s.tx.run(nil, false)
 	if len(m.body) >= 4 && slices.Contains(largeObjects, binary.BigEndian.Uint32(m.body)) {
+		if err := s.noteImplicitEnd(s.pending.settings.Load()); err != nil {
+			return err
+		}
 		return s.forward(m, entry{kind: 'F', group: s.tx.group})
 	}
 	if err := s.noteApart(); err != nil {

@@ -33,10 +33,10 @@ func (s *session) endNeedsNote(set *settings, explicit bool, more int) bool {
 }
 
 // mayNoteEnd reports whether such a note can go in front of a statement that ends a block. It cannot if the block has failed, since the server would
-// refuse the note, or if there is no block. That is known once everything before this group has been answered.
+// refuse the note, or if there is neither a block nor an earlier statement of the group. That is known once everything before this group has been answered.
 func (s *session) mayNoteEnd() (bool, error) {
 	if s.tx.certain {
-		return s.tx.open && !s.tx.failed, nil
+		return !s.tx.failed && (s.tx.open || s.executed.group == s.tx.group), nil
 	}
 	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 		return false, err
@@ -56,8 +56,8 @@ func (s *session) noteEnd(set *settings) error {
 	return s.note(swallow, nobody, set, s.tx.trail())
 }
 
-// noteImplicitEnd sends such a note before the Sync that ends a group outside a block, unless nothing has been executed in the group, or the server may
-// be reading copy data.
+// noteImplicitEnd sends such a note before the request that ends a group outside a block: a Sync, or a Query or FunctionCall that writes nothing. It does
+// not if nothing has been executed in the group, or the server may be reading copy data.
 func (s *session) noteImplicitEnd(set *settings) error {
 	if s.tx.open || s.executed.group != s.tx.group || s.executed.copy || !s.endNeedsNote(set, false, 0) {
 		return nil
@@ -87,7 +87,7 @@ func (w *queryWriter) end(i int, st *parser.Statement) error {
 func (w *queryWriter) implicitEnd() {
 	s := w.session
 	last := len(s.list) - 1
-	if !w.endsLate(last, 0) || !w.parsesLast() {
+	if last < 0 || !w.endsLate(last, 0) || !w.parsesLast() {
 		return
 	}
 	st := &s.list[last]
@@ -100,11 +100,11 @@ func (w *queryWriter) implicitEnd() {
 	w.write(splice{result: last + 1 + len(w.splices), at: w.charsTo(st.To), closes: true}, nobody, s.tx.trail(), false, before, "")
 }
 
-// endsLate reports whether the transaction ends with statement i, the last of several in a Query, and rows written at its end would be attributed to the
-// wrong statement. more is 1 if it is still to get a note in front.
+// endsLate reports whether the transaction ends with statement i, the last of several in a Query or behind messages without a Sync, and rows written at its
+// end would be attributed to the wrong statement. more is 1 if it is still to get a note in front.
 func (w *queryWriter) endsLate(i, more int) bool {
 	s := w.session
-	return w.ready && i > 0 && i == len(s.list)-1 && !s.tx.open && !s.tx.begun && s.endNeedsNote(w.set, false, more)
+	return w.ready && (i > 0 || s.executed.group == s.tx.group) && i == len(s.list)-1 && !s.tx.open && !s.tx.begun && s.endNeedsNote(w.set, false, more)
 }
 
 // isLate reports whether such a note must go in front of the last statement, in place of the statement's own note. That is so if the grammar cannot read

@@ -47,6 +47,11 @@ func (s *session) query(m message) error {
 	if err := s.learnFor(s.list); err != nil {
 		return err
 	}
+	if !slices.ContainsFunc(s.list, func(st parser.Statement) bool { return st.Note != parser.Never }) {
+		if err := s.noteImplicitEnd(set); err != nil {
+			return err
+		}
+	}
 	if len(s.list) == 1 && keepsText(&s.list[0]) && s.list[0].Note == parser.IfNoted {
 		s.list[0].Note = parser.Never
 		if err := s.noteApart(); err != nil {
