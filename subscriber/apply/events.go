@@ -116,7 +116,7 @@ func (e *Events) Next(ctx context.Context) (next Event, ok bool, err error) {
 		case mark := <-e.feed.marks:
 			e.idle = e.idle && mark.EndLSN == e.mark.EndLSN
 			e.mark = &mark.progress
-			err = s.advance(ctx, &mark)
+			err = s.advance(&mark)
 		case fetches := <-e.feed.fetched:
 			err = s.add(fetches)
 		case <-e.tick.C:

@@ -299,7 +299,7 @@ func (a *assembler) run(ctx context.Context) error {
 			if err := a.beginLoading(ctx); err != nil {
 				return err
 			}
-			if err := a.topics.source.advance(ctx, &mark); err != nil {
+			if err := a.topics.source.advance(&mark); err != nil {
 				return err
 			}
 		case fetches := <-a.topics.newRecords():

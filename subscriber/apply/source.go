@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -69,7 +68,6 @@ type source struct {
 	lacking    int // number of partitions that must be read further before any record may be taken
 	bytes      int
 	mark       LSN
-	fromStart  bool            // records that were deleted from the topics are not missed
 	strangers  map[string]bool // topics with records of other slots
 }
 
@@ -113,15 +111,11 @@ func (s *source) poll(ctx context.Context, out chan<- kgo.Fetches) error {
 
 // advance sets the watermark up to which records may be taken once they are read. A position of another history ends the session: the next one
 // compares it with the target.
-func (s *source) advance(ctx context.Context, mark *watermark) error {
+func (s *source) advance(mark *watermark) error {
 	if !mark.follows(&s.known) {
 		return doubted{Halt{fmt.Sprintf("the publisher's position %s does not follow %s", mark.where(), s.known.where()), "check whether several publishers use this prefix"}}
 	}
 	s.known = mark.progress
-	starts, err := s.starts(ctx, mark)
-	if err != nil {
-		return err
-	}
 	if err := s.compareTopics(mark.ids); err != nil {
 		return err
 	}
@@ -138,10 +132,6 @@ func (s *source) advance(ctx context.Context, mark *watermark) error {
 					added[topic] = map[int32]kgo.Offset{}
 				}
 				added[topic][number] = kgo.NewOffset().At(p.position)
-				if start, listed := starts.Lookup(topic, number); listed {
-					p.position, p.taken = start.Offset, start.Offset
-					added[topic][number] = kgo.NewOffset().AtStart()
-				}
 			}
 			if end < p.taken {
 				return doubted{Halt{fmt.Sprintf("topic %s, partition %d ends at offset %d, %s holds it up to %d", topic, number, end, s.cfg.into(), p.taken),
@@ -179,24 +169,6 @@ func (s *source) compareTopics(ids map[string]string) error {
 	}
 	maps.Copy(s.ids, ids)
 	return nil
-}
-
-// starts returns where new topics begin now, if records that were deleted are not missed.
-func (s *source) starts(ctx context.Context, mark *watermark) (kadm.ListedOffsets, error) {
-	var added []string
-	for topic, ends := range mark.targets {
-		if s.fromStart && len(s.partitions[topic]) < len(ends) {
-			added = append(added, topic)
-		}
-	}
-	if len(added) == 0 {
-		return nil, nil
-	}
-	starts, err := kadm.NewClient(s.client).ListStartOffsets(ctx, added...)
-	if err = errors.Join(err, starts.Error()); err != nil {
-		return nil, fmt.Errorf("where the topics of %s begin: %w", s.cfg.Prefix, err)
-	}
-	return starts, nil
 }
 
 func (s *source) begin(topic string, number int32) *partition {

@@ -175,8 +175,11 @@ func (t *target) setOrigin(ctx context.Context) error {
 	return nil
 }
 
-// turnPause is the pause between attempts to take the lock.
-const turnPause = 200 * time.Millisecond
+// Pauses between attempts to take the lock. An applier that was terminated connects again after a moment, and must not be first.
+const (
+	turnPause  = 200 * time.Millisecond
+	endedPause = 10 * time.Millisecond
+)
 
 // takeTurn waits until no other applier of the stream is running. It terminates the other one, unless this one is a standby.
 func (t *target) takeTurn(ctx context.Context) error {
@@ -185,7 +188,9 @@ func (t *target) takeTurn(ctx context.Context) error {
 		if err != nil || rows[0][0] == "true" {
 			return err
 		}
+		pause := turnPause
 		if !t.cfg.Standby {
+			pause = endedPause
 			if _, err := postgres.Query(ctx, t.conn, endHolder, t.cfg.stream()); err != nil {
 				return err
 			}
@@ -196,7 +201,7 @@ func (t *target) takeTurn(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(turnPause):
+		case <-time.After(pause):
 		}
 	}
 }
