@@ -2,6 +2,8 @@ package outbox
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -128,5 +130,24 @@ func TestEncodingOfATupleAllocatesNothing(t *testing.T) {
 	dst = make([]byte, 0, 64)
 	if n := testing.AllocsPerRun(100, func() { dst = e.tuple(dst[:0], tuple) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Setup sends the SQL to databases of all encodings.
+func TestSQLIsASCII(t *testing.T) {
+	files, err := filepath.Glob("sql/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(string(text), "\n") {
+			if strings.ContainsFunc(line, func(c rune) bool { return c >= 0x80 }) {
+				t.Errorf("%s:%d: %s", file, i+1, line)
+			}
+		}
 	}
 }

@@ -72,10 +72,11 @@ func (s *session) prepareOurs(visibility visibility) error {
 	return s.parseOurs(entry{kind: 'P', visibility: visibility, generation: generation}, s.proxy.object)
 }
 
-// parseOurs sends a Parse that creates the proxy's statement under this name.
+// parseOurs sends a Parse that creates the proxy's statement under this name. Only pgtee.note() can write a user's name that is invalid in the encoding of
+// the database, as that of a role created in another database may be.
 func (s *session) parseOurs(e entry, name string) error {
 	text := callNote
-	if !s.notes.table && s.database.emits.Load() {
+	if !s.notes.table && s.database.emits.Load() && isASCII(s.started.user) {
 		text = emitNote
 	}
 	return s.send(e, func(dst []byte) []byte {

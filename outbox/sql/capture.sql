@@ -123,12 +123,14 @@ CREATE UNLOGGED TABLE IF NOT EXISTS pgtee.widened (tbl oid PRIMARY KEY);
 
 -- alter(command) runs a command of pgtee without firing event triggers of others, because no client sent it. From PostgreSQL 17 on, the setting
 -- event_triggers disables them. Before 17, session_replication_role = replica skips triggers that are neither ALWAYS nor REPLICA. That setting discards
--- the session's cached plans, so it is set only if such triggers exist. pgtee's own triggers are ALWAYS: they recognise pgtee's commands with inside().
+-- the session's cached plans, so it is set only if there are such triggers for the tags of these commands. pgtee's own triggers are ALWAYS: they
+-- recognise pgtee's commands with inside().
 CREATE OR REPLACE FUNCTION pgtee.alter(command text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $alter$
 BEGIN
     PERFORM set_config('pgtee.inside', pgtee.token(), true);
-    IF EXISTS (SELECT FROM pg_event_trigger WHERE evtname NOT IN ('pgtee_ddl', 'pgtee_drop', 'pgtee_alter') AND evtenabled = 'O') THEN
+    IF EXISTS (SELECT FROM pg_event_trigger WHERE evtname NOT IN ('pgtee_ddl', 'pgtee_drop', 'pgtee_alter') AND evtenabled = 'O'
+            AND (evttags IS NULL OR evttags && ARRAY['ALTER PUBLICATION', 'ALTER TABLE'])) THEN
         PERFORM pgtee.alter_silently(command);
     ELSE
         EXECUTE command;

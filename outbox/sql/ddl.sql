@@ -121,7 +121,7 @@ BEGIN
                 WHERE s ->> 'state' = 'uncaptured' AND c.relpersistence = 'p' AND was -> 'unlogged' @> to_jsonb(c.oid::int8)), '[]');
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        states := jsonb_build_array(jsonb_build_object('table', tag, 'state', 'busy', 'reason', sqlerrm));
+        states := coalesce(states, '[]') || jsonb_build_object('table', tag, 'state', 'busy', 'reason', sqlerrm);
     END;
     PERFORM pgtee.try_to_remember(tag, was);
     PERFORM pgtee.record_ddl(tag, objects, states);

@@ -18,14 +18,14 @@ EXCEPTION WHEN SQLSTATE 'PGTEE' THEN
 END
 $key$;
 
--- utf8(text) returns the bytes of a text in UTF-8. In a SQL_ASCII database, and for a text with a byte that is invalid in the database's encoding, it
--- returns the bytes unchanged: the publisher knows how to handle them.
+-- utf8(text) returns the bytes of a text in UTF-8. In a SQL_ASCII database, and for a text that is invalid in the database's encoding, as the name of a role
+-- that was created in another database may be, it returns the bytes unchanged: the publisher knows how to handle them.
 CREATE OR REPLACE FUNCTION pgtee.utf8(text) RETURNS bytea
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $utf8$
 BEGIN
     RETURN CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN textsend($1) ELSE convert_to($1, 'UTF8') END;
 EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
-    RETURN convert_to($1, getdatabaseencoding());
+    RETURN decode(replace($1, chr(92), repeat(chr(92), 2)), 'escape'); -- convert_to() would verify the text again
 END
 $utf8$;
 

@@ -48,8 +48,8 @@ CREATE TABLE IF NOT EXISTS pgtee.outbox_2 () INHERITS (pgtee.outbox);
 -- The proxy calls for a note in one of three ways:
 --
 --   SELECT pgtee.note('PAYLOAD',current_user);          in front of the first statement of a Query; pgtee.sign() if the note is to be signed
---   SELECT CASE WHEN $3 THEN pgtee.sign($1,…            as a prepared statement
---   /*PAYLOAD*/;CALL pgtee.put('K',current_user,…);     further on in a Query, for its note number K
+--   SELECT CASE WHEN $3 THEN pgtee.sign($1,...            as a prepared statement
+--   /*PAYLOAD*/;CALL pgtee.put('K',current_user,...);     further on in a Query, for its note number K
 --
 -- Every role may call these routines, and the client's statements can read the notes of their Query (current_query()). Therefore a routine writes a
 -- note that binds its transaction only if the proxy's own statement calls it: if a function, trigger or DO of the client calls it, PG_CONTEXT has a
@@ -61,8 +61,8 @@ CREATE TABLE IF NOT EXISTS pgtee.outbox_2 () INHERITS (pgtee.outbox);
 -- Byte 1 of the payload contains the flags (1 row, 2 the SQL is part of current_query()). In a read-only transaction it does nothing: there is no
 -- write to note, and no transaction id is assigned.
 --
--- A message contains the names of user and role in UTF-8, as pgtee.utf8() returns them. record_send() and textsend() would convert them to the client's
--- encoding, which may not have their characters.
+-- A message contains the names of user and role in UTF-8, as pgtee.utf8() returns them; only names that are not ASCII need it. record_send() and textsend()
+-- would convert them to the client's encoding, which may not have their characters.
 --
 -- In each transaction PL/pgSQL prepares every expression again, which costs more than its evaluation. Therefore each path has few expressions, and
 -- the path of a message that carries its SQL has the fewest.
@@ -75,9 +75,11 @@ BEGIN
     IF (pg_catalog.get_byte(pg_catalog.decode(pg_catalog."left"(payload, 4), 'base64'), 1) OPERATOR(pg_catalog.&) 3)
         OPERATOR(pg_catalog.=) 0 THEN
         lsn := CASE WHEN pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off' THEN
-            pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.convert_to(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s', payload,
-                pg_catalog.current_setting('application_name'), pg_catalog.pg_backend_pid(), session_user, role),
-                CASE WHEN pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END))
+            pg_catalog.pg_logical_emit_message(true, 'pgtee', CASE WHEN pg_catalog.concat(session_user, role) OPERATOR(pg_catalog.~) '[^ -~]'
+                THEN pgtee.utf8(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s', payload,
+                pg_catalog.current_setting('application_name'), pg_catalog.pg_backend_pid(), session_user, role))
+                ELSE pg_catalog.textsend(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s', payload,
+                pg_catalog.current_setting('application_name'), pg_catalog.pg_backend_pid(), session_user, role)) END)
             END;
         RETURN;
     END IF;
@@ -154,7 +156,6 @@ LANGUAGE plpgsql AS $store$
 DECLARE
     raw     constant pg_catalog.bytea := pg_catalog.decode(pg_catalog."left"(payload, 16), 'base64');
     query   pg_catalog.bytea;
-    charset pg_catalog.name;
     secret  pg_catalog.bytea;
     content pg_catalog.bytea;
     slice   pg_catalog.int8;
@@ -174,19 +175,23 @@ BEGIN
             RAISE SQLSTATE 'PGTEE';
         EXCEPTION WHEN SQLSTATE 'PGTEE' THEN
         END;
-        charset := CASE WHEN pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END;
-        content := pg_catalog.record_send(ROW('n'::pg_catalog.text, payload, pg_catalog.convert_to(session_user, charset),
-            pg_catalog.convert_to(role, charset), pg_catalog.pg_backend_pid(),
-            pg_catalog.current_setting('application_name'), query, pg_catalog.pg_current_xact_id()::pg_catalog.text));
+        content := pg_catalog.record_send(ROW('n'::pg_catalog.text, payload,
+            CASE WHEN session_user::pg_catalog.text OPERATOR(pg_catalog.~) '[^ -~]' THEN pgtee.utf8(session_user::pg_catalog.text)
+                ELSE pg_catalog.textsend(session_user::pg_catalog.text) END,
+            CASE WHEN role::pg_catalog.text OPERATOR(pg_catalog.~) '[^ -~]' THEN pgtee.utf8(role::pg_catalog.text)
+                ELSE pg_catalog.textsend(role::pg_catalog.text) END,
+            pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query, pg_catalog.pg_current_xact_id()::pg_catalog.text));
         RETURN pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.decode('02', 'hex') OPERATOR(pg_catalog.||)
             pg_catalog.sha256(pg_catalog.substr(secret, 65) OPERATOR(pg_catalog.||)
                 pg_catalog.sha256(pg_catalog.substr(secret, 1, 64) OPERATOR(pg_catalog.||) content)) OPERATOR(pg_catalog.||) content);
     END IF;
     IF (pg_catalog.get_byte(raw, 1) OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 0 THEN
-        charset := CASE WHEN pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END;
         RETURN pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.record_send(ROW(payload,
-            pg_catalog.convert_to(session_user, charset), pg_catalog.convert_to(role, charset), pg_catalog.pg_backend_pid(),
-            pg_catalog.current_setting('application_name'), query)));
+            CASE WHEN session_user::pg_catalog.text OPERATOR(pg_catalog.~) '[^ -~]' THEN pgtee.utf8(session_user::pg_catalog.text)
+                ELSE pg_catalog.textsend(session_user::pg_catalog.text) END,
+            CASE WHEN role::pg_catalog.text OPERATOR(pg_catalog.~) '[^ -~]' THEN pgtee.utf8(role::pg_catalog.text)
+                ELSE pg_catalog.textsend(role::pg_catalog.text) END,
+            pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query)));
     END IF;
     slice := pg_catalog.mod(pg_catalog.trunc(pg_catalog.date_part('epoch', pg_catalog.now()))::pg_catalog.int8
              OPERATOR(pg_catalog./) 3600, 3);
