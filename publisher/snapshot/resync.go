@@ -26,10 +26,13 @@ func (c *Copier) joinResync(tables []string, roots map[string]uint32) bool {
 				joined = map[string]uint32{}
 			}
 			maps.Copy(joined, roots)
-			if len(copy.Tables) == 0 || len(strings.Join(names, ",")) > MaxPendingBytes/4 {
+			if len(copy.Tables) == 0 || len(strings.Join(names, ",")) > MaxPendingBytes/2 {
 				names, joined = nil, nil
 			}
 			copy.Tables, copy.Roots, copy.Until = names, joined, 0
+			if c.pendingBytes(Copy{}) > MaxPendingBytes {
+				copy.Tables, copy.Roots = nil, nil
+			}
 			c.dirty = true
 			if c.Current() == copy {
 				c.abandon()
@@ -71,6 +74,9 @@ func (c *Copier) described(r *outbox.Reading) {
 	if len(c.kept) == 0 || len(r.Relations) > 0 && len(c.kept) <= maxRefused/2 {
 		c.emptying = append([]*pgoutput.Relation{}, r.Relations...)
 		return
+	}
+	if slices.ContainsFunc(slices.Collect(maps.Keys(r.Refused)), func(oid uint32) bool { return !c.refused[oid].told }) {
+		return // some are locked, perhaps only for a moment
 	}
 	if work := c.Current(); !work.Emptied || len(c.todo) == 0 && len(work.Working) == 0 {
 		c.giveWay(work)

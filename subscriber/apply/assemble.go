@@ -59,10 +59,10 @@ type assembler struct {
 	skipTo       LSN // transactions that committed before it are skipped
 	once         LSN // stop once everything before this LSN has been applied; 0: do not stop
 
-	latest     event     // the change from the WAL that was added last
-	commitTime time.Time // of the last transaction that was handed over up to a boundary
-	ddlOf      LSN       // the transaction whose DDL ddlSeen counts
-	ddlSeen    map[string]int
+	latest     event           // the change from the WAL that was added last
+	commitTime time.Time       // of the last transaction that was handed over up to a boundary
+	ddlOf      LSN             // the transaction that ddlNext is for
+	ddlNext    map[string]*int // by the text of the Query: see nextOf
 }
 
 // load is a copy that has not delivered all rows of a table yet.

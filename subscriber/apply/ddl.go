@@ -70,7 +70,7 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	}
 	d.Statement = withoutNote(d.Statement)
 	if d.Why == "" {
-		own, known := d.find(a.cfg.splitSQL(d.Command)(d.Statement), func(candidates []Statement) int { return a.numberOf(e, &d, candidates) })
+		own, known := d.find(a.cfg.splitSQL(d.Command)(d.Statement), a.nextOf(e, &d))
 		if d.Own = own; !known {
 			d.Why = fmt.Sprintf("it cannot be determined which command of `%s` it is", d.Statement)
 		}
@@ -245,17 +245,15 @@ func mentions(sql, name string) bool {
 	return regexp.MustCompile(`(?i)(?:^|[^\pL\pN_$])` + regexp.QuoteMeta(strings.ReplaceAll(name, `"`, `""`)) + end).MatchString(sql)
 }
 
-// numberOf returns how many earlier records of the transaction have the same text, and these statements in it as candidates.
-func (a *assembler) numberOf(e event, d *ddlRecord, candidates []Statement) int {
-	key := d.Statement
-	for _, s := range candidates {
-		key += "\x00" + s.Text
-	}
+// nextOf returns the place after the statement that was found last for a record of the same Query in the same transaction: see find.
+func (a *assembler) nextOf(e event, d *ddlRecord) *int {
 	if a.ddlOf != e.commit {
-		a.ddlOf, a.ddlSeen = e.commit, map[string]int{}
+		a.ddlOf, a.ddlNext = e.commit, map[string]*int{}
 	}
-	a.ddlSeen[key]++
-	return a.ddlSeen[key] - 1
+	if a.ddlNext[d.Statement] == nil {
+		a.ddlNext[d.Statement] = new(int)
+	}
+	return a.ddlNext[d.Statement]
 }
 
 // changesTables reports whether a command may change the rows or columns that tables can have.

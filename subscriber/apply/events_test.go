@@ -153,7 +153,7 @@ func TestDeletedTopic(t *testing.T) {
 	k.publish("shop.a", 350, "1/s/1/0/12C/1")
 	k.deleteTopic("shop.b")
 	var halt Halt
-	if _, _, err := k.read(read, 0); !errors.As(err, &halt) || !strings.Contains(halt.Error(), "topic shop.b no longer exists") || !strings.Contains(halt.Error(), "--deleted-topics shop.b") {
+	if _, _, err := k.read(read, 0); !errors.As(err, &halt) || !strings.Contains(halt.Error(), "topics no longer exist: shop.b") || !strings.Contains(halt.Error(), "--deleted-topics shop.b") {
 		t.Errorf("a topic was deleted: %v", err)
 	}
 	k.cfg.DeletedTopics = []string{"shop.b"}
@@ -171,7 +171,7 @@ func TestDeletedTopic(t *testing.T) {
 		t.Errorf("read %q behind the deleted topic, %v", ids, err)
 	}
 	k.cfg.DeletedTopics = nil
-	if _, _, err := k.read(read, 0); !errors.As(err, &halt) || !strings.Contains(halt.Error(), "topic shop.b was re-created") {
+	if _, _, err := k.read(read, 0); !errors.As(err, &halt) || !strings.Contains(halt.Error(), "topics were re-created: shop.b") {
 		t.Errorf("a topic was re-created: %v", err)
 	}
 }

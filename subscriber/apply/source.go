@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -151,21 +152,25 @@ func (s *source) advance(mark *watermark) error {
 // compareTopics returns an error if a topic that was read before was deleted since: it may have held records that were not read. It forgets the topics of
 // Config.DeletedTopics.
 func (s *source) compareTopics(ids map[string]string) error {
-	for topic, known := range s.ids {
-		id := ids[topic]
-		if id == known || !s.cfg.reads(topic) {
-			continue
-		}
-		if s.partitions[topic] == nil && slices.Contains(s.cfg.DeletedTopics, topic) {
+	var deleted, recreated []string
+	for _, topic := range slices.Sorted(maps.Keys(s.ids)) {
+		switch id := ids[topic]; {
+		case id == s.ids[topic] || !s.cfg.reads(topic):
+		case s.partitions[topic] == nil && slices.Contains(s.cfg.DeletedTopics, topic):
 			delete(s.ids, topic)
 			delete(s.offsets, topic)
-			continue
+		case id == "":
+			deleted = append(deleted, topic)
+		default:
+			recreated = append(recreated, topic)
 		}
-		repair := fmt.Sprintf("if all its records were %s, start with --deleted-topics %s; else %s", s.cfg.done(), topic, s.cfg.afresh())
-		if id == "" {
-			return doubted{Halt{fmt.Sprintf("topic %s no longer exists: it may have held records that were not %s", topic, s.cfg.done()), repair}}
-		}
-		return Halt{fmt.Sprintf("topic %s was re-created: it is not the one that was read before", topic), repair}
+	}
+	repair := fmt.Sprintf("if all their records were %s, start with --deleted-topics %s; else %s", s.cfg.done(), strings.Join(slices.Concat(deleted, recreated), ","), s.cfg.afresh())
+	switch {
+	case recreated != nil:
+		return Halt{fmt.Sprintf("topics were re-created: %s. They are not those that were read before", strings.Join(recreated, ", ")), repair}
+	case deleted != nil:
+		return doubted{Halt{fmt.Sprintf("topics no longer exist: %s. They may have held records that were not %s", strings.Join(deleted, ", "), s.cfg.done()), repair}}
 	}
 	maps.Copy(s.ids, ids)
 	return nil

@@ -30,34 +30,36 @@ func (d *ddlRecord) isWhole() bool {
 	return d.Statement != "" && d.Statement != redacted && len(d.Statement) < maxStatementBytes
 }
 
-// find finds the command among the statements of the Query and returns its text; "" if a function or trigger of the Query ran it. number returns how many
-// earlier records of the transaction had the same candidates. known is false if that cannot be determined.
-func (d *ddlRecord) find(all []Statement, number func(candidates []Statement) int) (text string, known bool) {
-	candidates := d.candidates(all)
-	if len(candidates) == 0 {
+// find finds the command among the statements of the Query and returns its text; "" if a function or trigger of the Query ran it. known is false if that
+// cannot be determined. Records of a Query are in its order: next is the place after the statement that was found last for a record of this Query in the
+// same transaction, and is moved on.
+func (d *ddlRecord) find(all []Statement, next *int) (text string, known bool) {
+	places := d.candidates(all)
+	if len(places) == 0 {
 		return "", len(all) > 0
 	}
-	n := number(candidates)
-	found := candidates[n%len(candidates)]
+	i := slices.IndexFunc(places, func(place int) bool { return place >= *next })
+	found := all[places[max(i, 0)]]
+	*next = places[max(i, 0)] + 1
 	switch {
-	case n >= len(candidates) && len(candidates) < len(all): // the Query was sent again, or its other statements have run such a command
-	case !areAlike(candidates) && mayMiss(all, candidates):
+	case i < 0 && len(places) < len(all): // the Query was sent again, or its other statements have run such a command
+	case !areAlike(all, places) && mayMiss(all, places):
 	case d.hasAll(&found):
 		return found.Text, true
 	}
 	return "", false
 }
 
-// candidates returns the statements that may be the command: those that name one of its objects, otherwise those that name none.
-func (d *ddlRecord) candidates(all []Statement) []Statement {
-	var named, unnamed []Statement
-	for _, s := range all {
+// candidates returns the places of the statements that may be the command: those that name one of its objects, otherwise those that name none.
+func (d *ddlRecord) candidates(all []Statement) []int {
+	var named, unnamed []int
+	for i, s := range all {
 		switch {
 		case !strings.EqualFold(s.Verb, d.Command):
 		case len(s.Names) == 0:
-			unnamed = append(unnamed, s)
+			unnamed = append(unnamed, i)
 		case slices.ContainsFunc(s.Names, d.has):
-			named = append(named, s)
+			named = append(named, i)
 		}
 	}
 	if named != nil {
@@ -83,12 +85,12 @@ func (d *ddlRecord) hasAll(s *Statement) bool {
 // names returns the names that a command may give an object, each preceded by its schema: that of a column is the name of its table, that of a trigger
 // or a constraint is followed by the name of its table.
 func (o *ddlObject) names() (names [][]string) {
-	switch o.Type {
-	case "table column":
+	switch {
+	case strings.HasSuffix(o.Type, " column"): // of a table, a view, a foreign table or a composite type
 		if parts := outbox.IdentityParts(o.Name); len(parts) > 2 {
 			return [][]string{parts[:2]}
 		}
-	case "function", "procedure", "aggregate":
+	case slices.Contains([]string{"function", "procedure", "aggregate"}, o.Type):
 		name, _, _ := strings.Cut(o.Name, "(")
 		return [][]string{outbox.IdentityParts(name)}
 	}
@@ -98,26 +100,18 @@ func (o *ddlObject) names() (names [][]string) {
 	return names
 }
 
-// areAlike reports whether the statements are the same.
-func areAlike(statements []Statement) bool {
-	return !slices.ContainsFunc(statements, func(s Statement) bool { return s.Text != statements[0].Text })
+// areAlike reports whether the statements at these places are the same.
+func areAlike(all []Statement, places []int) bool {
+	return !slices.ContainsFunc(places, func(i int) bool { return all[i].Text != all[places[0]].Text })
 }
 
-// mayMiss reports whether a candidate may have left no record, or none in this transaction: then the number of a record does not tell which one it is.
-func mayMiss(all, candidates []Statement) bool {
-	if slices.ContainsFunc(candidates, func(s Statement) bool { return s.Optional }) {
-		return true
-	}
-	inside := func(s Statement) bool {
-		return slices.ContainsFunc(candidates, func(c Statement) bool { return c.Text == s.Text })
-	}
-	first, last := slices.IndexFunc(all, inside), len(all)-1
-	for !inside(all[last]) {
-		last--
-	}
-	return slices.ContainsFunc(all[first:last], func(s Statement) bool {
-		return strings.HasPrefix(s.Verb, "COMMIT") || strings.HasPrefix(s.Verb, "ROLLBACK")
-	})
+// mayMiss reports whether a statement at one of these places may have left no record, or none in this transaction: then the order of the records does not
+// tell which one it is.
+func mayMiss(all []Statement, places []int) bool {
+	return slices.ContainsFunc(places, func(i int) bool { return all[i].Optional }) ||
+		slices.ContainsFunc(all[places[0]:places[len(places)-1]], func(s Statement) bool {
+			return strings.HasPrefix(s.Verb, "COMMIT") || strings.HasPrefix(s.Verb, "ROLLBACK")
+		})
 }
 
 // unknown is the error for a command whose text is not known. why says why.

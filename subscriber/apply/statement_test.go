@@ -24,6 +24,7 @@ func TestFindCommand(t *testing.T) {
 	createTwo := []Statement{statement("CREATE TABLE", "CREATE TABLE IF NOT EXISTS a ()", true, "a"), statement("CREATE TABLE", "CREATE TABLE IF NOT EXISTS public.b ()", true, "public.b")}
 	temporary := []Statement{statement("CREATE TABLE", "CREATE TEMP TABLE a ()", true, "a"), statement("CREATE TABLE", "CREATE TABLE a (id int)", false, "a")}
 	addTwo := []Statement{statement("ALTER TABLE", "ALTER TABLE t ADD a int", false, "t"), statement("ALTER TABLE", "ALTER TABLE public.t ADD b int", false, "public.t")}
+	twoSchemas := []Statement{statement("CREATE TABLE", "CREATE TABLE items (a int)", false, "items"), statement("CREATE TABLE", "CREATE TABLE audit.items (b int)", false, "audit.items")}
 	same := []Statement{statement("DROP TABLE", "DROP TABLE IF EXISTS a", true, "a"), statement("SELECT", "SELECT 1", false), statement("DROP TABLE", "DROP TABLE IF EXISTS a", true, "a")}
 	dropBoth := []Statement{statement("DROP TABLE", "DROP TABLE IF EXISTS a, b", true, "a", "b")}
 	indexes := []Statement{statement("CREATE INDEX", "CREATE INDEX ON t (a)", false), statement("CREATE INDEX", "CREATE INDEX ON t (b)", false)}
@@ -34,7 +35,7 @@ func TestFindCommand(t *testing.T) {
 		command string
 		objects []ddlObject
 		all     []Statement
-		number  int
+		next    int
 		want    string
 		known   bool
 	}{
@@ -43,11 +44,14 @@ func TestFindCommand(t *testing.T) {
 		{"with its schema", "CREATE TABLE", table("public.b"), createTwo, 0, "CREATE TABLE IF NOT EXISTS public.b ()", true},
 		{"in another schema", "CREATE TABLE", table("s.b"), createTwo, 0, "", true},
 		{"a temporary table has no record", "CREATE TABLE", table("public.a"), temporary, 0, "", false},
-		{"by number, first", "ALTER TABLE", table("public.t"), addTwo, 0, addTwo[0].Text, true},
-		{"by number, second", "ALTER TABLE", table("public.t"), addTwo, 1, addTwo[1].Text, true},
+		{"in order, first", "ALTER TABLE", table("public.t"), addTwo, 0, addTwo[0].Text, true},
+		{"in order, second", "ALTER TABLE", table("public.t"), addTwo, 1, addTwo[1].Text, true},
 		{"the Query was sent again", "ALTER TABLE", table("public.t"), addTwo, 2, addTwo[0].Text, true},
 		{"in two transactions", "ALTER TABLE", table("public.t"), []Statement{addTwo[0], {Verb: "COMMIT", Text: "COMMIT"}, addTwo[1]}, 0, "", false},
-		{"in one transaction", "ALTER TABLE", table("public.t"), []Statement{{Verb: "BEGIN", Text: "BEGIN"}, addTwo[0], addTwo[1], {Verb: "COMMIT", Text: "COMMIT"}}, 1, addTwo[1].Text, true},
+		{"in one transaction", "ALTER TABLE", table("public.t"), []Statement{{Verb: "BEGIN", Text: "BEGIN"}, addTwo[0], addTwo[1], {Verb: "COMMIT", Text: "COMMIT"}}, 2, addTwo[1].Text, true},
+		{"of two tables of one name, the first", "CREATE TABLE", table("public.items"), twoSchemas, 0, twoSchemas[0].Text, true},
+		{"of two tables of one name, the second", "CREATE TABLE", table("audit.items"), twoSchemas, 1, twoSchemas[1].Text, true},
+		{"a column of a view", "ALTER VIEW", []ddlObject{{Type: "view column", Schema: "public", Name: "public.v.b"}}, []Statement{statement("ALTER VIEW", "ALTER VIEW v RENAME COLUMN a TO b", false, "v")}, 0, "ALTER VIEW v RENAME COLUMN a TO b", true},
 		{"the same twice", "DROP TABLE", table("public.a"), same, 0, "DROP TABLE IF EXISTS a", true},
 		{"only one of two existed", "DROP TABLE", table("public.b"), dropBoth, 0, "", false},
 		{"both existed", "DROP TABLE", table("public.a", "public.b"), dropBoth, 0, dropBoth[0].Text, true},
@@ -60,7 +64,7 @@ func TestFindCommand(t *testing.T) {
 		{"it cannot be read", "CREATE TABLE", table("public.a"), nil, 0, "", false},
 	} {
 		d := ddlRecord{Command: c.command, Objects: c.objects}
-		text, known := d.find(c.all, func([]Statement) int { return c.number })
+		text, known := d.find(c.all, &c.next)
 		if known != c.known || known && text != c.want {
 			t.Errorf("%s: %q, known %v", c.name, text, known)
 		}

@@ -80,7 +80,12 @@ func (r *runner) find(ctx context.Context) error {
 			return e, ok, f.broken()
 		})
 	}
-	events, err := Read(ctx, *r.cfg, Mark{}, 0)
+	start, err := Newest(ctx, *r.cfg) // for the offsets at which the topics begin: the transaction may be there even if earlier ones are not
+	if err != nil {
+		return err
+	}
+	start.EndLSN = 0
+	events, err := Read(ctx, *r.cfg, start, 0)
 	if err != nil {
 		return err
 	}

@@ -44,9 +44,9 @@ func (p *progress) copying(id string) bool {
 	return p.inexact || slices.ContainsFunc(p.Snapshots.Copies, func(c copyID) bool { return id == "" || c.ID == id })
 }
 
-// copies returns the snapshots that are running, and the last ones that have ended.
+// copies returns the snapshots that are running, and the last ones that have ended. It is never nil, which in the fence row means that they are not known.
 func (p *progress) copies() []copyID {
-	return append(slices.Clip(p.Snapshots.Copies), p.Snapshots.Finished...)
+	return append(append([]copyID{}, p.Snapshots.Copies...), p.Snapshots.Finished...)
 }
 
 // hasOther reports whether there is a snapshot that is not known: rows of it may come before the position.
