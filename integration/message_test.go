@@ -38,16 +38,20 @@ func TestMessageNotes(t *testing.T) {
 			if r.must(runSQL(r, conn, "COMMIT")); !unassigned {
 				t.Error("a transaction that only reads has a transaction id")
 			}
+			early := r.dial(r.ProxyURL("ann", "early")) // the notes of a user with another name than an ASCII one never go past our function
+			defer early.Close(r.ctx)
 			r.Exec("REVOKE EXECUTE ON FUNCTION " + r.Query("SELECT oid::regprocedure::text FROM pg_proc WHERE proname = 'pg_logical_emit_message' AND prosrc ~ 'bytea'") + " FROM PUBLIC")
-			r.must(runSQL(r, conn, "BEGIN"))
-			r.must(write(2)) // its note is written by pgtee.sign()
-			_, err = conn.Exec(r.ctx, "DELETE FROM work.item WHERE id = $1", 1)
+			const insert = "INSERT INTO work.item VALUES ($1, 'stmt', 0)"
+			r.must(runSQL(r, early, "BEGIN"))
+			_, err = early.Exec(r.ctx, insert, 2) // its note is written by pgtee.sign()
+			r.must(err)
+			_, err = early.Exec(r.ctx, "INSERT INTO work.item VALUES ($1, 'another', 0)", 5)
 			r.must(refused(err, "42501"))
-			r.must(runSQL(r, conn, "ROLLBACK"))
+			r.must(runSQL(r, early, "ROLLBACK"))
 			r.must(write(3))
 			later := r.dial(r.ProxyURL("ann", "later"))
 			defer later.Close(r.ctx)
-			_, err = later.Exec(r.ctx, "INSERT INTO work.item VALUES ($1, 'stmt', 0)", 4)
+			_, err = later.Exec(r.ctx, insert, 4)
 			r.must(err)
 			r.Drain()
 			for i, e := range r.Events("work.item") {

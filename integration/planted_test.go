@@ -43,7 +43,7 @@ var (
 
 	trustPublications = []harness.Bug{
 		{File: "publisher/check.go", Old: "case p.PublicationHash != s.PublicationHash:", New: "case false:"},
-		{File: "outbox/stream.go", Old: "err = serverWarning(body)", New: ""},
+		{File: "outbox/stream.go", Old: "err = s.notice(body)", New: ""},
 		{File: "outbox/stream.go", Old: "case state == \"42704\": // undefined_object: we hold the slot, so it is a publication", New: "case state == \"none\":"},
 		{File: "outbox/stream.go", Old: "if hash != s.system.PublicationHash {", New: "if false {"},
 		{File: "outbox/replication.go", Old: "return system, checkYounger(ctx, conn)", New: "return system, nil"},

@@ -36,8 +36,8 @@ var planted = map[string]harness.Bug{
 		Old: "\tcase c.form.isUnavailable(json):\n",
 		New: "\tcase c.form.isUnavailable(json) && c.name == \"\":\n"},
 	"rows-first": {File: "subscriber/consume/write.go", // -consume: rows are committed first, then the offsets
-		Old: "\tpipeline := t.conn.StartPipeline(ctx)\n\tt.bury(pipeline, b)\n",
-		New: "\tif err := t.exec(ctx, \"COMMIT; SELECT pg_sleep(0.02); BEGIN\"); err != nil {\n\t\treturn err\n\t}\n\tpipeline := t.conn.StartPipeline(ctx)\n\tt.bury(pipeline, b)\n"},
+		Old: "\tpipeline := t.conn.StartPipeline(ctx)\n\tpipeline.SendQueryParams(ownPath, nil, nil, nil, nil)\n",
+		New: "\tif err := t.exec(ctx, \"COMMIT; SELECT pg_sleep(0.02); BEGIN\"); err != nil {\n\t\treturn err\n\t}\n\tpipeline := t.conn.StartPipeline(ctx)\n\tpipeline.SendQueryParams(ownPath, nil, nil, nil, nil)\n"},
 	"batch-dead": {File: "subscriber/consume/write.go", // -consume: good records in the same batch are given up with a bad one
 		Old: "if len(rows) > 1 {",
 		New: "if len(rows) > 2 {"},
