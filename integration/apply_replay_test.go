@@ -148,6 +148,18 @@ func TestReplayCheck(t *testing.T) {
 	}
 }
 
+// transaction runs SQL in a transaction through the proxy and returns its id.
+func (a *applied) transaction(sql string) (xid string) {
+	conn := a.dial(a.ProxyURL("postgres", "writer"))
+	defer conn.Close(a.ctx)
+	_, err := conn.Exec(a.ctx, "BEGIN; "+sql, pgx.QueryExecModeSimpleProtocol)
+	a.must(err)
+	a.must(conn.QueryRow(a.ctx, "SELECT pg_current_xact_id()::xid::text", pgx.QueryExecModeSimpleProtocol).Scan(&xid))
+	_, err = conn.Exec(a.ctx, "COMMIT")
+	a.must(err)
+	return xid
+}
+
 // The batch with the transaction of --to is refused, for a unique value goes from row to row, and is written a second time: what comes before the
 // transaction is not taken for what follows it.
 func TestReplayToATransactionThatIsWrittenTwice(t *testing.T) {
@@ -155,14 +167,7 @@ func TestReplayToATransactionThatIsWrittenTwice(t *testing.T) {
 	a.Write("INSERT INTO t VALUES (1, 1), (2, 2)")
 	a.ExpectApplied()
 	a.Write("INSERT INTO t VALUES (5, 5)")
-	conn := a.dial(a.ProxyURL("postgres", "writer"))
-	defer conn.Close(a.ctx)
-	var xid string
-	_, err := conn.Exec(a.ctx, "BEGIN; UPDATE t SET u = 3 WHERE id = 1; UPDATE t SET u = 1 WHERE id = 2; UPDATE t SET u = 2 WHERE id = 1", pgx.QueryExecModeSimpleProtocol)
-	a.must(err)
-	a.must(conn.QueryRow(a.ctx, "SELECT pg_current_xact_id()::xid::text", pgx.QueryExecModeSimpleProtocol).Scan(&xid))
-	_, err = conn.Exec(a.ctx, "COMMIT")
-	a.must(err)
+	xid := a.transaction("UPDATE t SET u = 3 WHERE id = 1; UPDATE t SET u = 1 WHERE id = 2; UPDATE t SET u = 2 WHERE id = 1")
 	want := a.rows(a.URL(), "t")
 	a.Write("DELETE FROM t")
 	a.Drain()
@@ -241,14 +246,7 @@ func TestReplayIntoACopy(t *testing.T) {
 func TestReplayAgainToATransaction(t *testing.T) {
 	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, v text);")
 	a.Write("INSERT INTO t VALUES (1, 'one')")
-	conn := a.dial(a.ProxyURL("postgres", "writer"))
-	defer conn.Close(a.ctx)
-	var xid string
-	_, err := conn.Exec(a.ctx, "BEGIN; INSERT INTO t VALUES (2, 'two')", pgx.QueryExecModeSimpleProtocol)
-	a.must(err)
-	a.must(conn.QueryRow(a.ctx, "SELECT pg_current_xact_id()::xid::text", pgx.QueryExecModeSimpleProtocol).Scan(&xid))
-	_, err = conn.Exec(a.ctx, "COMMIT")
-	a.must(err)
+	xid := a.transaction("INSERT INTO t VALUES (2, 'two')")
 	a.Write("DELETE FROM t")
 	a.Drain()
 	replay := func(to string) (string, int) {

@@ -264,9 +264,12 @@ type identified struct {
 	identity record.Identity
 }
 
-// Identity makes no plan: it is called for all changes of a transaction before the first of them is encoded, and a plan chooses the table's key, which
+// Identity takes the identity from the plan of the table, but makes none: it is called for all changes of a transaction before the first of them is encoded, and a plan chooses the table's key, which
 // must not depend on later changes.
 func (e *Encoder) Identity(ctx context.Context, relation *pgoutput.Relation, at record.Place) (record.Identity, error) {
+	if t := e.tables[relation.OID]; t != nil && t.relation == relation {
+		return t.identity, nil
+	}
 	if known := e.identified[relation.OID]; known.relation == relation {
 		return known.identity, nil
 	}

@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -163,10 +162,20 @@ func noTable(globs []string) string {
 // wants reports whether a copy includes a table. A table that has begun, or whose OID is known, stays included if it is renamed.
 func (r *Copy) wants(t *outbox.ListedTable) bool {
 	tables := r.Tables
-	if r.of(t.OID) != nil || slices.Contains(slices.Collect(maps.Values(r.Roots)), t.Root) {
+	if r.of(t.OID) != nil || r.hasRoot(t.Root) {
 		tables = nil
 	}
 	return shape.Included(r.nameOf(t), tables, r.Except)
+}
+
+// hasRoot reports whether the OID of a table was requested.
+func (r *Copy) hasRoot(oid uint32) bool {
+	for _, root := range r.Roots {
+		if root == oid {
+			return true
+		}
+	}
+	return false
 }
 
 // nameOf returns the name under which a copy knows a table: the one that it had when it was begun.

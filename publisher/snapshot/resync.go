@@ -67,18 +67,17 @@ func (c *Copier) describe(work *Copy) {
 // described decides which topics are emptied now: those of all tables that can be read; none if no table can be, or if too many cannot.
 func (c *Copier) described(r *outbox.Reading) {
 	c.describing, c.kept, c.backoff = 0, nil, firstReadPause
+	locked := false // a table, perhaps only for a moment
 	for _, oid := range slices.Sorted(maps.Keys(r.Refused)) {
 		c.setAside(oid, r.Refused[oid])
+		locked = locked || !c.refused[oid].told
 		c.kept = append(c.kept, c.tables[oid].Root)
 	}
 	if len(c.kept) == 0 || len(r.Relations) > 0 && len(c.kept) <= maxRefused/2 {
 		c.emptying = append([]*pgoutput.Relation{}, r.Relations...)
 		return
 	}
-	if slices.ContainsFunc(slices.Collect(maps.Keys(r.Refused)), func(oid uint32) bool { return !c.refused[oid].told }) {
-		return // some are locked, perhaps only for a moment
-	}
-	if work := c.Current(); !work.Emptied || len(c.todo) == 0 && len(work.Working) == 0 {
+	if work := c.Current(); !locked && (!work.Emptied || len(c.todo) == 0 && len(work.Working) == 0) {
 		c.giveWay(work)
 	}
 }
