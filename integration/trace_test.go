@@ -55,12 +55,18 @@ func TestTraceOfComments(t *testing.T) {
 					t.Errorf("%v: %+v, want position %d", mode, err, at)
 				}
 			}
+			actors := r.writeAsActors(conn, bare+2)
 			r.Drain()
 			events, fingerprints := r.Events("work.item"), map[string]int{}
-			if len(events) != len(want) {
-				t.Fatalf("%d events, want %d", len(events), len(want))
+			if len(events) != len(want)+len(actors) {
+				t.Fatalf("%d events, want %d", len(events), len(want)+len(actors))
 			}
-			for i, e := range events {
+			for i, e := range events[len(want):] {
+				if s := e.Pgtee.Session; s.Actor != actors[i] || s.Application != "shop" || s.User != "ann" || !e.Pgtee.Verified {
+					t.Errorf("actor %q of row %d is %q: %.600v", actors[i], i, s.Actor, fmt.Sprintf("%+v", e.Pgtee))
+				}
+			}
+			for i, e := range events[:len(want)] {
 				state, actor, action := fmt.Sprintf("a=%d", i+1), "ann@shop", "/buy"
 				if want[i] == "" {
 					state, actor, action = "", "", ""
@@ -75,4 +81,34 @@ func TestTraceOfComments(t *testing.T) {
 			}
 		})
 	}
+}
+
+// writeAsActors inserts rows with ids after last into work.item while pgtee.actor is set in different ways; it returns the actor that each row should have.
+func (r *runner) writeAsActors(conn *pgx.Conn, last int) (actors []string) {
+	for _, step := range []struct{ set, actor, comment, reset string }{
+		{"SET pgtee.actor = 'bob'", "bob", "", ""},
+		{"", "bob", "", ""}, // still the actor
+		{"", "eve@shop", "/*actor='eve%40shop'*/", ""},
+		{"SET pgtee.actor = E'Zo\u00eb\n7\nroot\nroot'", "Zo\u00eb\n7\nroot\nroot", "", ""},
+		{"BEGIN; SET LOCAL pgtee.actor = 'carl'", "carl", "", "COMMIT"},
+		{"", "Zo\u00eb\n7\nroot\nroot", "", ""}, // LOCAL has ended
+		{"SELECT pg_catalog.set_config('pgtee.actor', repeat('\u00eb', 200), false)", strings.Repeat("\u00eb", 128), "", ""},
+		{"RESET pgtee.actor", "", "", ""},
+	} {
+		for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec} {
+			if step.set != "" {
+				r.must(runSQL(r, conn, step.set))
+			}
+			last++
+			_, err := conn.Exec(r.ctx, fmt.Sprintf("INSERT INTO work.item VALUES (%d, 'x', 0)", last)+step.comment, mode)
+			r.must(err)
+			if step.reset != "" {
+				r.must(runSQL(r, conn, step.reset))
+			}
+			actors = append(actors, step.actor)
+		}
+	}
+	last++
+	r.must(runSQL(r, conn, fmt.Sprintf("SET pgtee.actor = 'dora'; SELECT 1; INSERT INTO work.item VALUES (%d, 'x', 0)", last)))
+	return append(actors, "dora")
 }

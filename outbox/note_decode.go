@@ -25,6 +25,12 @@ const (
 
 	// maxNameBytes exceeds the length that PostgreSQL allows for a name (NAMEDATALEN, 64). Every row of a statement carries the names of its note.
 	maxNameBytes = 256
+
+	// actorMark separates application_name and pgtee.actor, in hexadecimal, in a note: see pgtee.actor().
+	actorMark = 1
+
+	// maxApplicationBytes is the maximum length of both together. An actor has at most 128 characters.
+	maxApplicationBytes = maxNameBytes + 1 + 2*4*128
 )
 
 // noteField is the meaning of a column of pgtee.outbox.
@@ -120,7 +126,7 @@ func (a *Assembler) messageNote(lsn LSN, content []byte) {
 	} else if columns, ok = recordColumns(content); !ok {
 		columns, ok = lineColumns(content)
 	}
-	if !ok || max(len(columns.user), len(columns.role), len(columns.application)) > maxNameBytes {
+	if !ok || max(len(columns.user), len(columns.role)) > maxNameBytes || len(columns.application) > maxApplicationBytes {
 		columns = noteColumns{}
 	}
 	a.note(lsn, &columns)
@@ -218,14 +224,16 @@ func readRecord(data []byte, values [][]byte) bool {
 func (a *Assembler) note(lsn LSN, c *noteColumns) {
 	a.current.Bytes += noteBytes + len(c.payload) + len(c.user) + len(c.role) + len(c.application) + len(c.sql)
 	n := &a.incoming
+	application, actor, _ := bytes.Cut(c.application, []byte{actorMark})
 	*n = note.Note{
 		User:        a.memory.copy(c.user),
 		Role:        a.memory.copy(c.role),
 		PID:         c.pid,
-		Application: a.memory.copy(c.application),
+		Application: a.memory.copy(application),
+		Actor:       a.actor(actor),
 	}
 	n.Trust = a.verify(n, c)
-	for _, text := range []*[]byte{&n.User, &n.Role, &n.Application, &n.SQL} { // after verify, because the signature covers the text as received
+	for _, text := range []*[]byte{&n.User, &n.Role, &n.Application, &n.Actor, &n.SQL} { // after verify, because the signature covers the text as received
 		*text = a.encoding.readable(*text)
 	}
 	a.attribute(lsn, n)
@@ -241,6 +249,16 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) {
 		Statement: string(n.SQL), User: string(n.User), Role: string(n.Role), Application: string(n.Application), PID: n.PID,
 		Atomic: n.Flags&note.FlagOutsideBlock == 0,
 	}
+}
+
+// actor returns the value of pgtee.actor, of which a note has the digits; nil if there is none.
+func (a *Assembler) actor(digits []byte) []byte {
+	if len(digits) == 0 {
+		return nil
+	}
+	actor := a.memory.room(hex.DecodedLen(len(digits)))
+	length, _ := hex.Decode(actor, digits)
+	return actor[:length]
 }
 
 // readPayload fills in n.Payload and n.SQL.

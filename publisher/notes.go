@@ -82,7 +82,7 @@ func (n *notes) learnClaims(f *fact, note *note.Note) {
 	n.claims.read(note.SQL, lexisOf(note.Flags))
 	f.trace, f.state = n.claims.trace, n.claims.state
 	start := len(n.json)
-	n.json = n.claims.appendActor(n.json)
+	n.json = n.claims.appendActor(n.json, note.Actor)
 	f.actor = textSpan{start, len(n.json)}
 	start = len(n.json)
 	n.json = n.claims.appendContext(n.json)

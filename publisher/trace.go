@@ -138,9 +138,13 @@ func (c *claims) get(key string) []byte {
 // actorKey is the key for the person or service that the client acts for: with a pooled login the server sees only one user.
 const actorKey = "actor"
 
-// appendActor appends the field "actor" of the session, or nothing if no actor is claimed.
-func (c *claims) appendActor(dst []byte) []byte {
-	if actor := c.get(actorKey); actor != nil {
+// appendActor appends the field "actor" of the session: that of the comment or else of the setting. Without either it appends nothing.
+func (c *claims) appendActor(dst, setting []byte) []byte {
+	actor := c.get(actorKey)
+	if actor == nil {
+		actor = setting
+	}
+	if actor != nil {
 		dst = record.AppendJSONString(append(dst, `,"actor":`...), actor)
 	}
 	return dst

@@ -18,7 +18,7 @@ const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 func claimed(sql string) string {
 	var c claims
 	c.read([]byte(sql), plain)
-	return fmt.Sprintf("%s|%s%s", c.trace, c.state, c.appendContext(c.appendActor(nil)))
+	return fmt.Sprintf("%s|%s%s", c.trace, c.state, c.appendContext(c.appendActor(nil, nil)))
 }
 
 func TestTraceparent(t *testing.T) {

@@ -25,6 +25,7 @@ type Note struct {
 	Role        []byte // current_user when the note was called
 	PID         int32  // server process
 	Application []byte // application_name: the client's claim
+	Actor       []byte // pgtee.actor, the person or service for which the client acts, as it claims; nil: none
 	SQL         []byte // the statement, in client_encoding; nil if SQL text is off or the text was too long
 	Trust       Trust
 }

@@ -57,12 +57,23 @@ CREATE TABLE IF NOT EXISTS pgtee.outbox_2 () INHERITS (pgtee.outbox);
 -- planner has inlined, has no line. It can use only the note that stands in front of the first statement, and that note has run before. The notes
 -- further on are in comments, and put() is a procedure, which no expression can call.
 
+-- actor() returns pgtee.actor in the form that a note contains: byte 1, which no application_name has (pg_clean_ascii in PostgreSQL's common/string.c),
+-- and the name in hexadecimal, because it may have line feeds, and characters that the client's encoding lacks.
+CREATE OR REPLACE FUNCTION pgtee.actor() RETURNS text
+LANGUAGE plpgsql STABLE AS $actor$
+BEGIN
+    RETURN pg_catalog.concat(pg_catalog.chr(1), pg_catalog.encode(pgtee.utf8(pg_catalog."left"(pg_catalog.current_setting('pgtee.actor', true), 128)), 'hex'));
+END
+$actor$;
+
 -- note(payload, role) writes one note about the statement that follows it: as a row if the payload's flag says so, otherwise as a logical message.
 -- Byte 1 of the payload contains the flags (1 row, 2 the SQL is part of current_query()). In a read-only transaction it does nothing: there is no
 -- write to note, and no transaction id is assigned.
 --
 -- A message contains the names of user and role in UTF-8, as pgtee.utf8() returns them; only names that are not ASCII need it. record_send() and textsend()
 -- would convert them to the client's encoding, which may not have their characters.
+--
+-- A session can name the person for whom it acts: SET pgtee.actor = 'alice'. The name follows application_name in the note, as actor() returns it.
 --
 -- In each transaction PL/pgSQL prepares every expression again, which costs more than its evaluation. Therefore each path has few expressions, and
 -- the path of a message that carries its SQL has the fewest.
@@ -77,9 +88,13 @@ BEGIN
         lsn := CASE WHEN pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off' THEN
             pg_catalog.pg_logical_emit_message(true, 'pgtee', CASE WHEN pg_catalog.concat(session_user, role) OPERATOR(pg_catalog.~) '[^ -~]'
                 THEN pgtee.utf8(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s', payload,
-                pg_catalog.current_setting('application_name'), pg_catalog.pg_backend_pid(), session_user, role))
+                pg_catalog.concat(pg_catalog.current_setting('application_name'),
+                    CASE WHEN pg_catalog.current_setting('pgtee.actor', true) OPERATOR(pg_catalog.<>) '' THEN pgtee.actor() END),
+                pg_catalog.pg_backend_pid(), session_user, role))
                 ELSE pg_catalog.textsend(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s', payload,
-                pg_catalog.current_setting('application_name'), pg_catalog.pg_backend_pid(), session_user, role)) END)
+                pg_catalog.concat(pg_catalog.current_setting('application_name'),
+                    CASE WHEN pg_catalog.current_setting('pgtee.actor', true) OPERATOR(pg_catalog.<>) '' THEN pgtee.actor() END),
+                pg_catalog.pg_backend_pid(), session_user, role)) END)
             END;
         RETURN;
     END IF;
@@ -155,6 +170,8 @@ CREATE OR REPLACE FUNCTION pgtee.store(payload text, role name, signed boolean) 
 LANGUAGE plpgsql AS $store$
 DECLARE
     raw     constant pg_catalog.bytea := pg_catalog.decode(pg_catalog."left"(payload, 16), 'base64');
+    sender  constant pg_catalog.text := pg_catalog.concat(pg_catalog.current_setting('application_name'),
+        CASE WHEN pg_catalog.current_setting('pgtee.actor', true) OPERATOR(pg_catalog.<>) '' THEN pgtee.actor() END);
     query   pg_catalog.bytea;
     secret  pg_catalog.bytea;
     content pg_catalog.bytea;
@@ -180,7 +197,7 @@ BEGIN
                 ELSE pg_catalog.textsend(session_user::pg_catalog.text) END,
             CASE WHEN role::pg_catalog.text OPERATOR(pg_catalog.~) '[^ -~]' THEN pgtee.utf8(role::pg_catalog.text)
                 ELSE pg_catalog.textsend(role::pg_catalog.text) END,
-            pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query, pg_catalog.pg_current_xact_id()::pg_catalog.text));
+            pg_catalog.pg_backend_pid(), sender, query, pg_catalog.pg_current_xact_id()::pg_catalog.text));
         RETURN pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.decode('02', 'hex') OPERATOR(pg_catalog.||)
             pg_catalog.sha256(pg_catalog.substr(secret, 65) OPERATOR(pg_catalog.||)
                 pg_catalog.sha256(pg_catalog.substr(secret, 1, 64) OPERATOR(pg_catalog.||) content)) OPERATOR(pg_catalog.||) content);
@@ -191,19 +208,19 @@ BEGIN
                 ELSE pg_catalog.textsend(session_user::pg_catalog.text) END,
             CASE WHEN role::pg_catalog.text OPERATOR(pg_catalog.~) '[^ -~]' THEN pgtee.utf8(role::pg_catalog.text)
                 ELSE pg_catalog.textsend(role::pg_catalog.text) END,
-            pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query)));
+            pg_catalog.pg_backend_pid(), sender, query)));
     END IF;
     slice := pg_catalog.mod(pg_catalog.trunc(pg_catalog.date_part('epoch', pg_catalog.now()))::pg_catalog.int8
              OPERATOR(pg_catalog./) 3600, 3);
     IF slice OPERATOR(pg_catalog.=) 0 THEN
         INSERT INTO pgtee.outbox_0 (kind, note, user_name, role_name, pid, application, sql)
-        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
+        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), sender, query);
     ELSIF slice OPERATOR(pg_catalog.=) 1 THEN
         INSERT INTO pgtee.outbox_1 (kind, note, user_name, role_name, pid, application, sql)
-        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
+        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), sender, query);
     ELSE
         INSERT INTO pgtee.outbox_2 (kind, note, user_name, role_name, pid, application, sql)
-        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
+        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), sender, query);
     END IF;
     RETURN NULL;
 END
