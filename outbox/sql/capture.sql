@@ -15,12 +15,15 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $listings$
 DECLARE
     partitioned constant name[] := '{{{partitioned}}}';
     identity    constant name[] := '{{{identity}}}';
-BEGIN
-    RETURN ARRAY(
-        SELECT p.oid FROM pg_publication AS p JOIN pg_roles AS owner ON owner.oid = p.pubowner
-        WHERE p.pubname = ANY (CASE kind WHEN 'p' THEN partitioned WHEN 'r' THEN identity ELSE partitioned || identity END)
-          AND (owner.rolsuper OR owner.oid = (SELECT n.nspowner FROM pg_namespace AS n WHERE n.nspname = 'pgtee'))
+    names       constant name[] := CASE kind WHEN 'p' THEN partitioned WHEN 'r' THEN identity ELSE partitioned || identity END;
+    found       oid[] := ARRAY(SELECT p.oid FROM pg_publication AS p WHERE p.pubname = ANY (names) AND p.pubowner = (SELECT n.nspowner FROM pg_namespace AS n WHERE n.nspname = 'pgtee')
         ORDER BY length(p.pubname), p.pubname);
+BEGIN
+    IF cardinality(found) < cardinality(names) THEN -- superusers may own some
+        found := ARRAY(SELECT p.oid FROM pg_publication AS p JOIN pg_roles AS owner ON owner.oid = p.pubowner
+            WHERE p.pubname = ANY (names) AND (owner.rolsuper OR p.oid = ANY (found)) ORDER BY length(p.pubname), p.pubname);
+    END IF;
+    RETURN found;
 END
 $listings$;
 
@@ -66,7 +69,9 @@ BEGIN
         reached := reached || heirs;
     END LOOP;
     RETURN QUERY
-    SELECT DISTINCT ON (c.oid) c.oid, r.oid, format('%I.%I', n.nspname, c.relname), format('%I.%I', rn.nspname, r.relname), rn.nspname || '.' || r.relname,
+    SELECT DISTINCT ON (c.oid) c.oid, top.oid, format('%I.%I', n.nspname, c.relname), top.oid::regclass::text,
+        CASE WHEN top.oid = c.oid THEN n.nspname || '.' || c.relname
+            ELSE (SELECT rn.nspname || '.' || r.relname FROM pg_class AS r JOIN pg_namespace AS rn ON rn.oid = r.relnamespace WHERE r.oid = top.oid) END,
         EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid AND m.prpubid = ANY (ours)),
         c.relreplident,
         CASE
@@ -89,11 +94,10 @@ BEGIN
         END
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     CROSS JOIN LATERAL (SELECT CASE WHEN c.relispartition THEN {{root}} ELSE c.oid END AS oid) AS top
-    JOIN pg_class AS r ON r.oid = top.oid JOIN pg_namespace AS rn ON rn.oid = r.relnamespace
     WHERE c.oid = ANY (reached) AND c.oid >= 16384 AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
-      AND (c.relkind = 'p' AND c.relpersistence <> 't' OR c.relkind = 'r' AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND (c.relispartition AND r.relpersistence = 'p'
-               OR EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid)))
-           OR c.relkind = 'f' AND c.relispartition AND r.relpersistence = 'p');
+      AND (c.relkind = 'p' AND c.relpersistence <> 't' OR c.relkind = 'r' AND c.relpersistence = 'p' OR c.relkind = 'f' AND c.relispartition
+           OR c.relkind = 'r' AND c.relpersistence = 'u' AND (top.oid <> c.oid -- a partition of a table that is not unlogged
+               OR EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid)));
 END
 $tables$;
 

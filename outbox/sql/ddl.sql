@@ -78,7 +78,7 @@ BEGIN
     IF tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
         DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user has set the identity: from now on pgtee leaves it as it is
     END IF;
-    RETURN pgtee.capture(coalesce(changed, touched, '{}'), true);
+    RETURN pgtee.capture(coalesce(changed, touched), true);
 EXCEPTION WHEN OTHERS THEN -- the command is recorded even then
     RETURN jsonb_build_array(jsonb_build_object('table', tag, 'state', 'busy', 'reason', sqlerrm));
 END
@@ -180,25 +180,32 @@ CREATE OR REPLACE FUNCTION pgtee.on_drop() RETURNS event_trigger
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $drop$
 DECLARE
     touched  oid[];
+    types    oid[];
     outlines text[];
     was      jsonb;
 BEGIN
     IF pgtee.inside() THEN
         RETURN;
     END IF;
-    BEGIN -- see on_ddl()
-        touched := ARRAY(SELECT DISTINCT CASE d.object_type
-                WHEN 'index' THEN (SELECT i.indrelid FROM pg_index AS i WHERE i.indexrelid = d.objid)
-                WHEN 'table constraint' THEN (SELECT x.conrelid FROM pg_constraint AS x WHERE x.oid = d.objid)
-                ELSE d.objid END
+    BEGIN -- see on_ddl(), which handles what ALTER TABLE does to its own table
+        touched := ARRAY(SELECT o.tbl FROM (
+            SELECT CASE d.object_type
+                    WHEN 'index' THEN (SELECT i.indrelid FROM pg_index AS i WHERE i.indexrelid = d.objid)
+                    WHEN 'table constraint' THEN (SELECT x.conrelid FROM pg_constraint AS x WHERE x.oid = d.objid)
+                    ELSE d.objid END AS tbl,
+                tg_tag = 'ALTER TABLE' AND d.original AS own
             FROM pg_event_trigger_dropped_objects() AS d
-            WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee'
-              AND NOT (tg_tag = 'ALTER TABLE' AND d.original)); -- on_ddl() handles what ALTER TABLE does to its own table
-        outlines := pgtee.outlines(touched);
-        was := pgtee.before(touched, outlines, pgtee.altered(touched, outlines),
-            ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d JOIN pg_type AS t ON t.oid = d.objid LEFT JOIN pg_type AS e ON e.oid = t.typelem
-                WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND NOT EXISTS (
-                    SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')), false); -- the row type of a table is always published as text
+            WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee') AS o
+            GROUP BY o.tbl HAVING NOT bool_or(o.own));
+        types := ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND (d.original OR d.normal));
+        IF types <> '{}' THEN -- the row type of a table is always published as text
+            types := ARRAY(SELECT t.oid FROM pg_type AS t LEFT JOIN pg_type AS e ON e.oid = t.typelem WHERE t.oid = ANY (types)
+                AND NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c'));
+        END IF;
+        IF touched <> '{}' OR types <> '{}' THEN
+            outlines := pgtee.outlines(touched);
+            was := pgtee.before(touched, outlines, pgtee.altered(touched, outlines), types, false);
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not read the definitions from before %: %', tg_tag, sqlerrm;
     END;

@@ -8,11 +8,14 @@ DECLARE
     hidden  constant text := '''<redacted>''';
     payload constant text := '[A-Za-z0-9+/=]{128,}';
     put     constant text := concat('/[*]', payload, '[*]/;CALL pgtee[.]put[(]''[0-9]+'',current_user,(true|false),(true|false)[)]');
-    sql     text := regexp_replace(given, concat('SELECT pgtee[.](note|sign)[(]''', payload, ''',current_user[)];'), '', 'g');
+    sql     text := given;
     plain   text;
 BEGIN
-    sql := regexp_replace(sql, concat(chr(10), '?;(', put, ';)+'), ';', 'g'); -- one of the semicolons is the client's
-    sql := regexp_replace(sql, concat('(', chr(10), '?;)?', put, ';?'), '', 'g');
+    IF strpos(sql, 'pgtee.') > 0 THEN
+        sql := regexp_replace(sql, concat('SELECT pgtee[.](note|sign)[(]''', payload, ''',current_user[)];'), '', 'g');
+        sql := regexp_replace(sql, concat(chr(10), '?;(', put, ';)+'), ';', 'g'); -- one of the semicolons is the client's
+        sql := regexp_replace(sql, concat('(', chr(10), '?;)?', put, ';?'), '', 'g');
+    END IF;
     IF length(given) >= 65536 THEN -- the text was cut off, perhaps inside a note
         sql := regexp_replace(sql, concat('/[*](', payload, '([*](/(;[^;]*)?)?)?|[A-Za-z0-9+/=]*)$'), '');
     END IF;
