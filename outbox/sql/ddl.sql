@@ -180,7 +180,7 @@ CREATE OR REPLACE FUNCTION pgtee.on_drop() RETURNS event_trigger
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $drop$
 DECLARE
     touched  oid[];
-    types    oid[];
+    types    oid[] := '{}';
     outlines text[];
     was      jsonb;
 BEGIN
@@ -197,10 +197,10 @@ BEGIN
             FROM pg_event_trigger_dropped_objects() AS d
             WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee') AS o
             GROUP BY o.tbl HAVING NOT bool_or(o.own));
-        types := ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND (d.original OR d.normal));
-        IF types <> '{}' THEN -- the row type of a table is always published as text
-            types := ARRAY(SELECT t.oid FROM pg_type AS t LEFT JOIN pg_type AS e ON e.oid = t.typelem WHERE t.oid = ANY (types)
-                AND NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c'));
+        IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND (d.original OR d.normal)) THEN
+            types := ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d JOIN pg_type AS t ON t.oid = d.objid LEFT JOIN pg_type AS e ON e.oid = t.typelem
+                WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND NOT EXISTS (
+                    SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')); -- the row type of a table is always published as text
         END IF;
         IF touched <> '{}' OR types <> '{}' THEN
             outlines := pgtee.outlines(touched);
