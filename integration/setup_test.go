@@ -34,11 +34,15 @@ func TestSetupAndTeardown(t *testing.T) {
 			if out, code := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot); code != 0 {
 				t.Errorf("check exits with %d:\n%s", code, out)
 			}
+			r.Exec("CREATE TABLE lost (id int PRIMARY KEY); ALTER TABLE lost DROP CONSTRAINT lost_pkey", "CREATE TABLE full_before (id int); ALTER TABLE full_before REPLICA IDENTITY FULL")
 			if out, code := r.Pgtee("teardown", "--postgres", r.URL(), "--slot", r.slot); code != 0 {
 				t.Fatalf("teardown exits with %d:\n%s", code, out)
 			}
 			if got := r.Query(objects); got != "0 0 0 0" {
 				t.Errorf("after teardown: %s, want nothing", got)
+			}
+			if got := r.Query("SELECT string_agg(relname || ' ' || relreplident::text, ', ' ORDER BY relname) FROM pg_class WHERE relname IN ('lost', 'full_before')"); got != "full_before f, lost d" {
+				t.Errorf("replica identities after teardown: %s", got)
 			}
 		})
 	}

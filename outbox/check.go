@@ -77,7 +77,7 @@ type serverState struct {
 	secret       bool   // pgtee.meta has a secret
 	publications []publication
 	slotPublications
-	narrowed      [][2]string // publication and table of each membership that differs from what setup creates: see narrowedSQL
+	narrowed      [][2]string // publication and member that differs from what setup creates, as in ALTER PUBLICATION: see narrowedSQL and schemasSQL
 	metaPublished bool        // a publication lists pgtee.meta
 	timescale     bool        // TimescaleDB is installed
 	replicators   []string    // publications of other users that replicate pgtee's tables
@@ -183,7 +183,11 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 	if s.publications, err = readPublications(ctx, conn); err != nil {
 		return err
 	}
-	if got, err = rows(ctx, conn, narrowedSQL); err != nil {
+	sql := narrowedSQL
+	if s.version >= 150000 {
+		sql += " UNION ALL " + schemasSQL
+	}
+	if got, err = rows(ctx, conn, sql); err != nil {
 		return err
 	}
 	for _, row := range got {
@@ -437,6 +441,6 @@ func (s *serverState) reportPublications(again string, r *Report) {
 		}
 	}
 	for _, m := range s.narrowed {
-		r.problem("publication-narrowed", again+", after which the publisher publishes the table again", "publication %s lists table %s with a column list or a row filter, or lists it although only its leaf partitions belong there", m[0], m[1])
+		r.problem("publication-narrowed", again+", after which the publisher publishes the table again", "publication %s lists %s, with a column list or a row filter, or although only tables that store rows belong there", m[0], m[1])
 	}
 }

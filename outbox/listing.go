@@ -189,7 +189,8 @@ func publicationHolders(ctx context.Context, conn *pgconn.PgConn) ([]string, err
 			 JOIN pg_locks AS t ON t.locktype = 'transactionid' AND t.transactionid = x.transaction WHERE t.virtualtransaction = l.virtualtransaction),
 			(SELECT format('server process %s (%s, user %s), transaction begun %s', a.pid, a.application_name, a.usename, a.xact_start) FROM pg_stat_activity AS a WHERE a.pid = l.pid))
 		FROM pg_locks AS l JOIN pg_publication AS p ON p.oid = l.objid
-		WHERE l.locktype = 'object' AND l.classid = 'pg_publication'::regclass AND l.granted AND `+ourPublications+` LIMIT 20`)
+		WHERE l.locktype = 'object' AND l.classid = 'pg_publication'::regclass AND l.granted
+		  AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()) AND `+ourPublications+` LIMIT 20`)
 	if err != nil {
 		return nil, fmt.Errorf("find the holders of locks on the publications: %w", err)
 	}

@@ -38,6 +38,7 @@ func goodAnswers() []answer {
 		{query: "IDENTIFY_SYSTEM", rows: [][]string{{"77", "3", "0/500", "app"}}},
 		{query: "->> 'publications'", rows: [][]string{{"pgtee_rows=1", "pgtee_rows=1"}}},
 		{query: "pgtee.meta", rows: [][]string{{"t", "16384", "1", "s", "0/100", "t", `\x0102`, "1"}}},
+		{query: "pg_event_trigger", rows: [][]string{{"t"}}},
 		{query: "pg_publication", rows: [][]string{{"pgtee_identity", "2"}, {"pgtee_partitioned", "3"}, {"pgtee_rows", "1"}}},
 		{query: "s.plugin", rows: [][]string{{"pgoutput", "app", "reserved", "", ""}}},
 		{query: "START_REPLICATION"},
@@ -331,6 +332,21 @@ func TestAnswersThatNeverCome(t *testing.T) {
 	}
 	if _, err := s.TimelineHistory(t.Context(), 3); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("timelines: %v, want a deadline that passed", err)
+	}
+}
+
+// The stream begins anew if the event triggers of pgtee are switched off, because then notes report DDL.
+func TestStreamOfSwitchedTriggers(t *testing.T) {
+	stream, err := OpenStream(t.Context(), StreamConfig{ConnString: startScriptedServer(t, change("pg_event_trigger", answer{rows: [][]string{{"f"}}})), Slot: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	if err := stream.CheckPublications(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := stream.Err(); err == nil || !strings.Contains(err.Error(), "event triggers") {
+		t.Errorf("the stream ended with %v, want the event triggers", err)
 	}
 }
 

@@ -111,16 +111,18 @@ func publicationSQL(server *serverState) string {
 		case !found:
 			sql.WriteString(createSQL(server, name))
 		case p.altered() || p.lacksGenerated(server.version):
+			if sql.Len() == 0 {
+				sql.WriteString("SELECT pg_catalog.set_config('pgtee.inside', pgtee.token(), true);\n") // no client has altered them
+			}
 			altered = altered || p.altered()
 			fmt.Fprintf(&sql, "ALTER PUBLICATION %s SET (%s);\n", name, p.options(server.version))
 		}
 	}
 	for _, m := range server.narrowed { // sweep() lists the table again, without a column list or row filter
-		fmt.Fprintf(&sql, "ALTER PUBLICATION %s DROP TABLE ONLY %s;\n", m[0], m[1])
+		fmt.Fprintf(&sql, "ALTER PUBLICATION %s DROP %s;\n", m[0], m[1])
 	}
 	if altered && server.slot != nil && !server.renewsSlot() {
-		sql.WriteString(`SELECT pgtee.tell_missed((SELECT pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_object('topic', t.topic, 'oid', t.root::pg_catalog.int8, 'state', 'listed'))
-	FROM pgtee.tables(pgtee.published()) AS t));` + "\n")
+		sql.WriteString("SELECT pgtee.tell_missed(pgtee.all_listed());\n")
 	}
 	return sql.String()
 }
@@ -214,10 +216,14 @@ func createSQL(server *serverState, name string) string {
 // outboxTables are the tables with the notes; a publication of rows that lists tables must list them.
 var outboxTables = []string{"pgtee.outbox", "pgtee.outbox_0", "pgtee.outbox_1", "pgtee.outbox_2"}
 
+// schemasSQL returns the schemas that are members, which PostgreSQL 15 permits: clients could not update their tables without a key.
+const schemasSQL = `SELECT quote_ident(p.pubname), format('TABLES IN SCHEMA %I', n.nspname)
+	FROM pg_publication AS p JOIN pg_publication_namespace AS m ON m.pnpubid = p.oid JOIN pg_namespace AS n ON n.oid = m.pnnspid WHERE ` + ourPublications
+
 // narrowedSQL returns the members that are published with another column list or row filter (PostgreSQL 15) than in the publication of rows, which
 // has none unless somebody added one: pgoutput refuses such a difference. It also returns partitioned tables in the identity publications, where
 // their leaf partitions belong.
-const narrowedSQL = `SELECT quote_ident(p.pubname), format('%I.%I', n.nspname, c.relname)
+const narrowedSQL = `SELECT quote_ident(p.pubname), format('TABLE ONLY %I.%I', n.nspname, c.relname)
 	FROM pg_publication AS p JOIN pg_publication_rel AS m ON m.prpubid = p.oid
 	JOIN pg_class AS c ON c.oid = m.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
 	LEFT JOIN (pg_publication_rel AS r JOIN pg_publication AS q ON q.oid = r.prpubid AND q.pubname = '` + RowsPublication + `') ON r.prrelid = m.prrelid
@@ -226,9 +232,10 @@ const narrowedSQL = `SELECT quote_ident(p.pubname), format('%I.%I', n.nspname, c
 		OR (to_jsonb(m) ->> 'prqual' IS NULL) <> (to_jsonb(r) ->> 'prqual' IS NULL))`
 
 // publicationHash returns the names of the existing publications and a hash of what they publish, apart from their tables: the first 16 hexadecimal
-// digits of a SHA-256 over name, oid, operations, all tables, via root.
+// digits of a SHA-256 over name, oid, operations, all tables, via root and, if they are not the ones that PostgreSQL 18 can publish, generated columns.
 func publicationHash(ctx context.Context, conn *pgconn.PgConn) (hash string, names []string, err error) {
-	got, err := simpleQuery(ctx, conn, `SELECT p.pubname, p.oid, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.puballtables, p.pubviaroot
+	got, err := simpleQuery(ctx, conn, `SELECT p.pubname, p.oid, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.puballtables, p.pubviaroot,
+			nullif(pg_catalog.to_jsonb(p) ->> 'pubgencols', 's')
 		FROM pg_catalog.pg_publication AS p WHERE `+ourPublications+` ORDER BY p.pubname COLLATE "C"`)
 	if err != nil {
 		return "", nil, fmt.Errorf("read the publications: %w", err)
@@ -244,6 +251,9 @@ func publicationHash(ctx context.Context, conn *pgconn.PgConn) (hash string, nam
 func hashPublications(publications [][]string) (string, error) {
 	h := sha256.New()
 	for _, publication := range publications {
+		if last := len(publication) - 1; publication[last] == "" {
+			publication = publication[:last]
+		}
 		fmt.Fprintf(h, "%q\n", publication)
 	}
 	for _, name := range []string{RowsPublication, IdentityPublication, PartitionedPublication} {

@@ -151,10 +151,15 @@ func checkYounger(ctx context.Context, conn *pgconn.PgConn) error {
 	return fmt.Errorf("%w (since the slot was created, missing: %q, re-created: %q)", ErrPublicationChanged, s.missing(), s.younger())
 }
 
+// triggersFireSQL reports whether pgtee's event triggers fire. The setting event_triggers exists since PostgreSQL 17; a session or role that has its own value
+// is not known.
+const triggersFireSQL = `(SELECT pg_catalog.count(*) = 2 FROM pg_catalog.pg_event_trigger WHERE evtname IN ('pgtee_ddl', 'pgtee_drop') AND evtenabled = 'A')
+	AND coalesce(pg_catalog.current_setting('event_triggers', true), 'on') = 'on'`
+
 func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *System) error {
 	got, err := simpleQuery(ctx, conn, `
 		SELECT m.system_identifier = c.system_identifier AND m.database_oid = d.oid, d.oid, m.version, m.slot, m.consistent_point,
-			(SELECT pg_catalog.count(*) = 2 FROM pg_catalog.pg_event_trigger WHERE evtname IN ('pgtee_ddl', 'pgtee_drop') AND evtenabled = 'A'),
+			`+triggersFireSQL+`,
 			pg_catalog.to_jsonb(m) ->> 'secret', m.generation
 		FROM pgtee.meta AS m, pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d
 		WHERE d.datname = pg_catalog.current_database()`)

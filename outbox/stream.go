@@ -223,6 +223,13 @@ func (s *Stream) CheckPublications(ctx context.Context) error {
 		return fmt.Errorf("%w (hash of %s, %s and its siblings: was %s, is %s)", ErrPublicationChanged,
 			RowsPublication, IdentityPublication, s.system.PublicationHash, hash)
 	}
+	got, err := simpleQuery(ctx, conn, "SELECT "+triggersFireSQL)
+	if err != nil {
+		return fmt.Errorf("read the event triggers: %w", err)
+	}
+	if fire := got[0][0] == "t"; fire != s.system.Triggers {
+		s.queue.fail(fmt.Errorf("the event triggers of pgtee were switched on or off (now on: %t)", fire)) // the next stream knows who reports DDL from here on
+	}
 	return nil
 }
 
@@ -348,7 +355,7 @@ func streamError(body []byte) error {
 		return fmt.Errorf("%w: %w", ErrPublicationMissing, err)
 	case state == "22021", state == "22P05": // character_not_in_repertoire, untranslatable_character
 		return fmt.Errorf("%w: %w", ErrUndecodable, err)
-	case strings.HasPrefix(state, "XX"), strings.HasPrefix(state, "54"):
+	case strings.HasPrefix(state, "XX"), strings.HasPrefix(state, "54"), strings.HasPrefix(state, "0A"): // 0A: publications that contradicted each other
 		return fmt.Errorf("%w: %w", ErrDecoding, err)
 	}
 	return err

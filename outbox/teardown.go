@@ -25,6 +25,7 @@ func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
 	drops := []struct{ what, sql string }{
 		{"event triggers", dropTriggersSQL},
 		{"publications", dropPublicationsSQL(server)},
+		{"REPLICA IDENTITY FULL of tables that had lost their key", restoreIdentitiesSQL},
 		{"slot " + cfg.Slot, "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots" +
 			" WHERE database = pg_catalog.current_database() AND slot_name = " + quoteLiteral(cfg.Slot)},
 		{"schema pgtee", "SET lock_timeout = '10s'; DROP SCHEMA IF EXISTS pgtee CASCADE"},
@@ -37,6 +38,30 @@ func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
 	}
 	return report, nil
 }
+
+// restoreIdentitiesSQL gives back the default replica identity to the tables that pgtee made FULL, unless a publication of somebody else needs FULL for their
+// UPDATE and DELETE. A table that is locked, or belongs to another role, keeps FULL.
+const restoreIdentitiesSQL = `DO $restore$
+DECLARE
+	t record;
+BEGIN
+	IF to_regclass('pgtee.widened') IS NULL THEN
+		RETURN;
+	END IF;
+	FOR t IN SELECT c.oid::regclass AS name FROM pgtee.widened AS w JOIN pg_class AS c ON c.oid = w.tbl
+		WHERE c.relreplident = 'f' AND NOT EXISTS (SELECT FROM pg_publication_tables AS m JOIN pg_publication AS p ON p.pubname = m.pubname
+			JOIN pg_namespace AS n ON n.oid = c.relnamespace
+			WHERE m.schemaname = n.nspname AND m.tablename = c.relname AND (p.pubupdate OR p.pubdelete) AND NOT (` + ourPublications + `))
+	LOOP
+		BEGIN
+			SET LOCAL lock_timeout = '1s';
+			EXECUTE format('ALTER TABLE ONLY %s REPLICA IDENTITY DEFAULT', t.name);
+		EXCEPTION WHEN lock_not_available OR insufficient_privilege THEN
+			RAISE WARNING 'table % keeps REPLICA IDENTITY FULL: %', t.name, sqlerrm;
+		END;
+	END LOOP;
+END
+$restore$`
 
 func dropPublicationsSQL(server *serverState) (sql string) {
 	for _, p := range server.publications {

@@ -504,7 +504,7 @@ DECLARE
 BEGIN
     IF octet_length(roots::text) > 100000 THEN -- the publisher does not read signals of more than a megabyte
         roots := '{}';
-        names := '["*.*"]';
+        names := '["*.*"]'; -- the publisher knows this as all tables
     END IF;
     IF names IS NOT NULL THEN
         PERFORM pgtee.emit('s', jsonb_build_object('id', 'missed-' || pg_current_xact_id()::text || '-' || left(replace(gen_random_uuid()::text, '-', ''), 6),

@@ -1,8 +1,10 @@
 -- on_ddl() runs after each DDL command other than DROP, for which there is on_drop(). It corrects the members of the publications and the replica
 -- identities, and writes a record of the command in the same transaction. It never makes a user's command fail or wait: errors are caught, and are
--- reported in the record or in the server's log. In a copy of the database nothing is recorded, but identities are still maintained.
+-- reported in the record or in the server's log. In a copy of the database nothing is recorded, but identities are still maintained. The settings that
+-- determine how names and constants of defaults are printed are not the client's.
 CREATE OR REPLACE FUNCTION pgtee.on_ddl() RETURNS event_trigger
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $ddl$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off
+    SET quote_all_identifiers = off SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' AS $ddl$
 DECLARE
     touched  oid[]; -- tables that the command has created or altered
     heirs    oid[]; -- and further ones, which it has altered without reporting them
@@ -10,6 +12,7 @@ DECLARE
     changed  oid[];
     was      jsonb;
     states   jsonb;
+    options  text[];
 BEGIN
     IF tg_tag = 'REINDEX' OR pgtee.inside() THEN -- it fires event triggers only since PostgreSQL 17
         RETURN;
@@ -21,11 +24,17 @@ BEGIN
         END IF;
         outlines := pgtee.outlines(touched || heirs);
         changed := pgtee.altered(touched || heirs, outlines);
+        IF tg_tag = 'ALTER PUBLICATION' THEN
+            options := pgtee.options();
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not find out what % has changed: %', tg_tag, sqlerrm;
         changed := NULL;
     END;
-    states := pgtee.capture_after(tg_tag, touched, changed); -- first, because ALTER PUBLICATION may discard the session's cached plans: see alter()
+    IF tg_tag = 'ALTER PUBLICATION' THEN
+        states := pgtee.corrected(options);
+    END IF;
+    states := coalesce(states, pgtee.capture_after(tg_tag, touched, changed)); -- first, because ALTER PUBLICATION may discard the session's cached plans: see alter()
     BEGIN
         was := pgtee.before(touched || heirs, outlines, changed, '{}', tg_tag = 'ALTER TABLE');
         IF tg_tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]concurrently[[:>:]]' THEN
@@ -70,6 +79,40 @@ BEGIN
         SELECT DISTINCT h.oid FROM heir AS h WHERE h.inherits);
 END
 $heirs$;
+
+-- options() returns what pgtee's publications publish, each with its name, as of the snapshot of the caller.
+CREATE OR REPLACE FUNCTION pgtee.options() RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $options$
+BEGIN
+    RETURN ARRAY(SELECT concat(p.pubname, ' ', p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot) FROM pg_publication AS p
+        WHERE p.oid = ANY (pgtee.listings(NULL)) OR p.pubname = 'pgtee_rows');
+END
+$options$;
+
+-- corrected(before) is for a client's ALTER PUBLICATION: changes were not published while a publication was altered, or did not list a table. It returns, as
+-- capture() does, the tables that the command added, and all tables if it restored what setup configured; null if it did neither. Before it, options()
+-- returned the argument.
+CREATE OR REPLACE FUNCTION pgtee.corrected(before text[]) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $corrected$
+BEGIN
+    IF EXISTS (SELECT FROM unnest(pgtee.options()) AS o (option) WHERE option <> ALL (before)
+            AND option ~ '^(pgtee_rows tfftf|pgtee_identity(_[0-9]+)? fttft|pgtee_partitioned(_[0-9]+)? tfftt)$') THEN
+        RETURN pgtee.all_listed();
+    END IF;
+    RETURN (SELECT jsonb_agg(jsonb_build_object('table', t.name, 'root', t.root_name, 'topic', t.topic, 'oid', t.root::int8, 'state', 'listed', 'reason', ''))
+        FROM pgtee.tables(ARRAY(SELECT m.prrelid FROM pg_event_trigger_ddl_commands() AS c JOIN pg_publication_rel AS m ON m.oid = c.objid
+            WHERE c.object_type = 'publication relation' AND m.prpubid = ANY (pgtee.listings(NULL)))) AS t
+        WHERE t.reason IS NULL AND t.tbl <> ALL (pgtee.narrowed()) AND NOT pgtee.is_untouched(t.tbl)); -- narrowed ones are corrected later
+END
+$corrected$;
+
+-- all_listed() returns all tables as capture() returns those that were listed late.
+CREATE OR REPLACE FUNCTION pgtee.all_listed() RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $listed$
+BEGIN
+    RETURN (SELECT jsonb_agg(DISTINCT jsonb_build_object('topic', t.topic, 'oid', t.root::int8, 'state', 'listed')) FROM pgtee.tables(pgtee.published()) AS t);
+END
+$listed$;
 
 -- capture_after(tag, touched, changed) calls capture() for the changed tables or, if these are not known, for the touched ones.
 CREATE OR REPLACE FUNCTION pgtee.capture_after(tag text, touched oid[], changed oid[]) RETURNS jsonb
@@ -177,7 +220,8 @@ END
 $remember$;
 
 CREATE OR REPLACE FUNCTION pgtee.on_drop() RETURNS event_trigger
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $drop$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off
+    SET quote_all_identifiers = off SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' AS $drop$
 DECLARE
     touched  oid[];
     types    oid[] := '{}';
@@ -271,9 +315,10 @@ DECLARE
     query pg_catalog.text := pg_catalog.current_query();
     place pg_catalog.int4; -- number of the ALTER TABLE in the query, from 1; null: not known
 BEGIN
-    GET DIAGNOSTICS stack = PG_CONTEXT; -- has a line 'SQL statement "ALTER TABLE ..."' if a function runs the command
-    IF pg_catalog.strpos(stack, 'SQL statement "') OPERATOR(pg_catalog.>) 0 THEN
-        query := pg_catalog.substr(stack, pg_catalog.strpos(stack, 'SQL statement "') OPERATOR(pg_catalog.+) 15);
+    GET DIAGNOSTICS stack = PG_CONTEXT; -- if a function runs the command, the second line has its text; lc_messages determines the words and quotes around it
+    stack := pg_catalog.substring(stack, pg_catalog.concat(pg_catalog.chr(10), '.*'));
+    IF stack OPERATOR(pg_catalog.~*) '[[:<:]]alter[[:space:]]+table[[:>:]]' THEN
+        query := stack;
     ELSIF query OPERATOR(pg_catalog.~*) '[[:<:]]unlogged[[:>:]]' AND query OPERATOR(pg_catalog.!~) '[$][[:alpha:]_]*[$]' THEN -- a dollar-quoted text may contain further ALTER TABLE commands
         place := pgtee.count_alter();
     END IF;
