@@ -34,6 +34,10 @@ func TestSetupAndTeardown(t *testing.T) {
 			if out, code := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot); code != 0 {
 				t.Errorf("check exits with %d:\n%s", code, out)
 			}
+			r.Exec("CREATE TABLE empty (id int PRIMARY KEY)", "CREATE TABLE written (id int PRIMARY KEY); INSERT INTO written VALUES (1)")
+			if got := r.Query("SELECT coalesce(string_agg(name || ' ' || state, ', '), '') FROM pgtee.sweep(ARRAY['empty', 'written']::regclass[]::oid[])"); got != "public.written listed" {
+				t.Errorf("after a sweep: %s", got)
+			}
 			r.Exec("CREATE TABLE lost (id int PRIMARY KEY); ALTER TABLE lost DROP CONSTRAINT lost_pkey", "CREATE TABLE full_before (id int); ALTER TABLE full_before REPLICA IDENTITY FULL")
 			if out, code := r.Pgtee("teardown", "--postgres", r.URL(), "--slot", r.slot); code != 0 {
 				t.Fatalf("teardown exits with %d:\n%s", code, out)

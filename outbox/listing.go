@@ -28,18 +28,44 @@ const (
 // locked, or there are no event triggers. It returns what was done, and what could not be done. Earlier changes of a table that is now CaptureListed are not
 // in the stream; the stream tells the publisher so (Resync).
 func sweep(ctx context.Context, conn *pgconn.PgConn) (done []Capture, err error) {
-	wrong, err := rows(ctx, conn, "SELECT pg_catalog.unnest(pgtee.wrong())")
+	wrong, err := rows(ctx, conn, `SELECT c.oid, format('%I.%I', n.nspname, c.relname) FROM unnest(pgtee.wrong()) WITH ORDINALITY AS w (oid, place)
+		JOIN pg_class AS c ON c.oid = w.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace ORDER BY w.place`)
 	if err != nil {
 		return nil, fmt.Errorf("find the tables with a wrong membership: %w", ourFunction(err))
 	}
 	for some := range slices.Chunk(wrong, tablesAtOnce) {
-		got, err := rows(ctx, conn, "SELECT name, root, state, coalesce(reason, '') FROM pgtee.sweep($1::text::oid[])", "{"+strings.Join(slices.Concat(some...), ",")+"}")
+		first, err := sweepSome(ctx, conn, some)
+		done = append(done, first...)
 		if err != nil {
-			return done, fmt.Errorf("correct the publications: %w", ourFunction(err))
+			return done, err
 		}
-		for _, row := range got {
-			done = append(done, Capture{row[0], row[1], CaptureState(row[2]), row[3]})
+		some = slices.DeleteFunc(some, func(row []string) bool {
+			return slices.ContainsFunc(first, func(c Capture) bool { return c.Table == row[1] })
+		})
+		again, err := sweepSome(ctx, conn, some)
+		done = append(done, again...)
+		if err != nil {
+			return done, err
 		}
+	}
+	return done, nil
+}
+
+// sweepSome calls pgtee.sweep() for tables that are given by OID.
+func sweepSome(ctx context.Context, conn *pgconn.PgConn, tables [][]string) (done []Capture, err error) {
+	if len(tables) == 0 {
+		return nil, nil
+	}
+	var oids []string
+	for _, table := range tables {
+		oids = append(oids, table[0])
+	}
+	got, err := rows(ctx, conn, "SELECT name, root, state, coalesce(reason, '') FROM pgtee.sweep($1::text::oid[])", "{"+strings.Join(oids, ",")+"}")
+	if err != nil {
+		return nil, fmt.Errorf("correct the publications: %w", ourFunction(err))
+	}
+	for _, row := range got {
+		done = append(done, Capture{row[0], row[1], CaptureState(row[2]), row[3]})
 	}
 	return done, nil
 }

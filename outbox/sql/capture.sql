@@ -348,6 +348,8 @@ BEGIN
                 END IF;
             ELSIF t.reason IS NOT NULL THEN
                 outcome := 'uncaptured';
+            ELSIF NOT by_client AND t.kind <> 'p' AND outcome IS NULL AND NOT pgtee.is_untouched(t.tbl) THEN
+                outcome := 'listed'; -- an earlier call added it, see sweep()
             END IF;
         EXCEPTION WHEN undefined_table OR invalid_schema_name THEN -- dropped meanwhile by another session
             CONTINUE;
@@ -529,7 +531,8 @@ END
 $wrong$;
 
 -- sweep(tables) corrects the membership of these tables and reports the result. The publisher (once a second) and setup call it for a few tables at a time, because
--- the transaction keeps the locks on them until it ends.
+-- the transaction keeps the locks on them until it ends. Others may write a table before that transaction commits, which is the moment from which its changes
+-- are captured. Therefore they call it again afterwards for the tables that it did not report: those that have been written by now are reported as listed.
 CREATE OR REPLACE FUNCTION pgtee.sweep(oids oid[]) RETURNS TABLE (name text, root text, state text, reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $sweep$
 DECLARE

@@ -240,7 +240,7 @@ BEGIN
                 tg_tag = 'ALTER TABLE' AND d.original AS own
             FROM pg_event_trigger_dropped_objects() AS d
             WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee') AS o
-            GROUP BY o.tbl HAVING NOT bool_or(o.own));
+            WHERE o.tbl IS NOT NULL GROUP BY o.tbl HAVING NOT bool_or(o.own));
         IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND (d.original OR d.normal)) THEN
             types := ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d JOIN pg_type AS t ON t.oid = d.objid LEFT JOIN pg_type AS e ON e.oid = t.typelem
                 WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND NOT EXISTS (
@@ -249,6 +249,8 @@ BEGIN
         IF touched <> '{}' OR types <> '{}' THEN
             outlines := pgtee.outlines(touched);
             was := pgtee.before(touched, outlines, pgtee.altered(touched, outlines), types, false);
+        ELSIF tg_tag = 'DROP INDEX' AND current_query() ~* '[[:<:]]concurrently[[:>:]]' THEN
+            was := pgtee.was_dropped();
         END IF;
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not read the definitions from before %: %', tg_tag, sqlerrm;
@@ -301,13 +303,15 @@ BEGIN
 END
 $after$;
 
--- on_alter() runs before ALTER TABLE, for two commands:
+-- on_alter() runs before ALTER TABLE and DROP INDEX, for three commands:
 --   SET UNLOGGED                       is refused by PostgreSQL for a member of a publication. If the text of the command makes a table unlogged,
 --                                      on_alter() removes the table from its publications. If the table stays logged after all, on_ddl() adds it
 --                                      again. docs/client-visible.md has the workaround if the text does not name the table, or if another
 --                                      transaction has locked the publication.
 --   DETACH PARTITION ... CONCURRENTLY    commits before on_ddl() runs, which then finds nothing about the partition in the catalog. on_alter() keeps
 --                                      the partition's OID in a setting of the session, which outlives the transaction.
+--   DROP INDEX CONCURRENTLY            commits before on_drop() runs. on_alter() keeps the table's description in a setting, which is signed, because
+--                                      a client can write it. The transaction itself must not write anything before the command.
 CREATE OR REPLACE FUNCTION pgtee.on_alter() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $alter$
 DECLARE
@@ -315,6 +319,12 @@ DECLARE
     query pg_catalog.text := pg_catalog.current_query();
     place pg_catalog.int4; -- number of the ALTER TABLE in the query, from 1; null: not known
 BEGIN
+    IF tg_tag OPERATOR(pg_catalog.=) 'DROP INDEX' THEN
+        IF query OPERATOR(pg_catalog.~*) '[[:<:]]concurrently[[:>:]]' THEN
+            PERFORM pg_catalog.set_config('pgtee.dropping', pgtee.dropping(query), false);
+        END IF;
+        RETURN;
+    END IF;
     GET DIAGNOSTICS stack = PG_CONTEXT; -- if a function runs the command, the second line has its text; lc_messages determines the words and quotes around it
     stack := pg_catalog.substring(stack, pg_catalog.concat(pg_catalog.chr(10), '.*'));
     IF stack OPERATOR(pg_catalog.~*) '[[:<:]]alter[[:space:]]+table[[:>:]]' THEN
@@ -359,6 +369,41 @@ BEGIN
     RETURN pg_catalog.concat(part, ' ', (SELECT i.inhparent FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid OPERATOR(pg_catalog.=) part));
 END
 $detaching$;
+
+-- dropping(query) returns the signed description of the table whose index a query drops CONCURRENTLY, after the table's OID. It looks up names as
+-- made_unlogged() does.
+CREATE OR REPLACE FUNCTION pgtee.dropping(query text) RETURNS text
+LANGUAGE plpgsql STABLE AS $dropping$
+DECLARE
+    found pg_catalog._text := pg_catalog.regexp_match(pg_catalog."left"(query, 65536),
+        pg_catalog.concat('[[:<:]]drop[[:space:]]+index[[:space:]]+concurrently[[:space:]]+(?:if[[:space:]]+exists[[:space:]]+)?', pgtee.name_pattern()), 'i');
+    tbl   pg_catalog.oid := (SELECT i.indrelid FROM pg_catalog.pg_index AS i WHERE i.indexrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(found[1]) AND i.indisunique);
+BEGIN
+    RETURN pgtee.sign_description(pg_catalog.concat(tbl, ' ', pgtee.describe_table(tbl)));
+END
+$dropping$;
+
+-- sign_description(body) returns the signature of a text, which holds for the statement that runs now, and the text.
+CREATE OR REPLACE FUNCTION pgtee.sign_description(body text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $sign$
+BEGIN
+    RETURN encode(sha256(pgtee.key() || pgtee.utf8(concat(pg_backend_pid(), ' ', extract(epoch FROM statement_timestamp()), ' ', body))), 'hex') || ' ' || body;
+END
+$sign$;
+
+-- was_dropped() returns what before() returned for DROP INDEX CONCURRENTLY, if on_alter() kept the description; otherwise null.
+CREATE OR REPLACE FUNCTION pgtee.was_dropped() RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $dropped$
+DECLARE
+    kept constant text := current_setting('pgtee.dropping', true);
+    body constant text := substr(kept, 66);
+BEGIN
+    IF kept <> '' AND kept = pgtee.sign_description(body) THEN
+        RETURN jsonb_build_object('tables', jsonb_build_object(split_part(body, ' ', 1), substr(body, strpos(body, ' ') + 1)::jsonb), 'types', jsonb_build_object());
+    END IF;
+    RETURN NULL;
+END
+$dropped$;
 
 -- name_pattern() returns a regular expression that captures the name of a table, with or without its schema.
 CREATE OR REPLACE FUNCTION pgtee.name_pattern() RETURNS text
