@@ -191,11 +191,13 @@ func siblings(name string, many int) []string {
 	return names
 }
 
-// withListings inserts the names of the publications that list tables, and the query for the root of a partition.
+// withListings inserts the names of the publications that list tables, as regular expressions, how many there are, and the query for the root of a
+// partition.
 func withListings(sql string) string {
+	pattern := func(name string, many int) string { return "^(" + strings.Join(siblings(name, many), "|") + ")$" }
 	return strings.NewReplacer("{{root}}", rootSQL,
-		"{{identity}}", strings.Join(siblings(IdentityPublication, identityPublications), ","),
-		"{{partitioned}}", strings.Join(siblings(PartitionedPublication, partitionedPublications), ",")).Replace(sql)
+		"{{identity}}", pattern(IdentityPublication, identityPublications), "{{identity_count}}", strconv.Itoa(identityPublications),
+		"{{partitioned}}", pattern(PartitionedPublication, partitionedPublications), "{{partitioned_count}}", strconv.Itoa(partitionedPublications)).Replace(sql)
 }
 
 // createSQL returns the SQL that creates a publication. The publication of rows is FOR ALL TABLES, if the server permits that.

@@ -13,15 +13,16 @@
 CREATE OR REPLACE FUNCTION pgtee.listings(kind "char") RETURNS oid[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $listings$
 DECLARE
-    partitioned constant name[] := '{{{partitioned}}}';
-    identity    constant name[] := '{{{identity}}}';
-    names       constant name[] := CASE kind WHEN 'p' THEN partitioned WHEN 'r' THEN identity ELSE partitioned || identity END;
-    found       oid[] := ARRAY(SELECT p.oid FROM pg_publication AS p WHERE p.pubname = ANY (names) AND p.pubowner = (SELECT n.nspowner FROM pg_namespace AS n WHERE n.nspname = 'pgtee')
+    found oid[] := ARRAY(SELECT p.oid FROM pg_publication AS p
+        WHERE p.pubname ~ CASE kind WHEN 'p' THEN '{{partitioned}}' WHEN 'r' THEN '{{identity}}' ELSE '{{partitioned}}|{{identity}}' END
+          AND p.pubowner = (SELECT n.nspowner FROM pg_namespace AS n WHERE n.nspname = 'pgtee')
         ORDER BY length(p.pubname), p.pubname);
 BEGIN
-    IF cardinality(found) < cardinality(names) THEN -- superusers may own some
-        found := ARRAY(SELECT p.oid FROM pg_publication AS p JOIN pg_roles AS owner ON owner.oid = p.pubowner
-            WHERE p.pubname = ANY (names) AND (owner.rolsuper OR p.oid = ANY (found)) ORDER BY length(p.pubname), p.pubname);
+    IF cardinality(found) < (CASE kind WHEN 'p' THEN {{partitioned_count}} WHEN 'r' THEN {{identity_count}} ELSE {{partitioned_count}} + {{identity_count}} END) THEN
+        RETURN ARRAY(SELECT p.oid FROM pg_publication AS p JOIN pg_roles AS owner ON owner.oid = p.pubowner
+            WHERE p.pubname ~ CASE kind WHEN 'p' THEN '{{partitioned}}' WHEN 'r' THEN '{{identity}}' ELSE '{{partitioned}}|{{identity}}' END
+              AND (owner.rolsuper OR p.oid = ANY (found)) -- superusers may own some
+            ORDER BY length(p.pubname), p.pubname);
     END IF;
     RETURN found;
 END
@@ -59,14 +60,13 @@ RETURNS TABLE (tbl oid, root oid, name text, root_name text, topic text, listed 
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $tables$
 #variable_conflict use_column
 DECLARE
-    reached oid[] := oids; -- and their partitions, and the child tables that a command reaches through their parent
-    heirs   oid[] := oids;
+    reached oid[]; -- their partitions, and the child tables that a command reaches through their parent
+    heirs   oid[] := ARRAY(SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = ANY (oids));
     ours    oid[] := pgtee.listings(NULL);
 BEGIN
-    LOOP
-        heirs := ARRAY(SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = ANY (heirs));
-        EXIT WHEN cardinality(heirs) = 0;
+    WHILE cardinality(heirs) > 0 LOOP
         reached := reached || heirs;
+        heirs := ARRAY(SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = ANY (heirs));
     END LOOP;
     RETURN QUERY
     SELECT DISTINCT ON (c.oid) c.oid, top.oid, format('%I.%I', n.nspname, c.relname), top.oid::regclass::text,
@@ -94,7 +94,7 @@ BEGIN
         END
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     CROSS JOIN LATERAL (SELECT CASE WHEN c.relispartition THEN {{root}} ELSE c.oid END AS oid) AS top
-    WHERE c.oid = ANY (reached) AND c.oid >= 16384 AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
+    WHERE c.oid = ANY (oids || reached) AND c.oid >= 16384 AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
       AND (c.relkind = 'p' AND c.relpersistence <> 't' OR c.relkind = 'r' AND c.relpersistence = 'p' OR c.relkind = 'f' AND c.relispartition
            OR c.relkind = 'r' AND c.relpersistence = 'u' AND (top.oid <> c.oid -- a partition of a table that is not unlogged
                OR EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid)));
@@ -306,69 +306,80 @@ $identify$;
 CREATE OR REPLACE FUNCTION pgtee.capture(oids oid[], by_client boolean) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $capture$
 DECLARE
-    t       record;
-    states  jsonb;
-    outcome text;
-    family  "char"; -- kind of publications: see listings()
-    roots   oid[]; -- partitioned tables with a leaf whose identity changed here
-    narrowed oid[] := CASE WHEN by_client THEN '{}' ELSE pgtee.narrowed() END;
+    states jsonb;
 BEGIN
-    FOR t IN SELECT m.*, (SELECT c.relkind FROM pg_class AS c WHERE c.oid = m.tbl) AS kind FROM pgtee.tables(oids) AS m -- a join would read all of pg_class
-        WHERE by_client OR m.tbl = ANY (oids) LOOP -- sweep() lists each table that it corrects
+    IF cardinality(oids) > 0 THEN
+        states := pgtee.capture_each(oids, by_client);
+    END IF;
+    IF by_client AND current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        states := nullif(coalesce(states, '[]') || coalesce(pgtee.widen_unseen(), '[]'), '[]');
+    END IF;
+    RETURN states;
+END
+$capture$;
+
+CREATE OR REPLACE FUNCTION pgtee.capture_each(oids oid[], by_client boolean) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $capture$
+DECLARE
+    t        record;
+    states   jsonb;
+    narrowed oid[];
+    roots    oid[]; -- partitioned tables with a leaf whose identity changed here
+BEGIN
+    IF NOT by_client THEN
+        narrowed := pgtee.narrowed();
+    END IF;
+    FOR t IN SELECT m.*, (SELECT CASE c.relkind WHEN 'p' THEN 'p' ELSE 'r' END::"char" FROM pg_class AS c WHERE c.oid = m.tbl) AS kind, NULL AS outcome -- a join would read all of pg_class
+        FROM pgtee.tables(oids) AS m WHERE by_client OR m.tbl = ANY (oids) LOOP -- sweep() lists each table that it corrects
         BEGIN
-            outcome := NULL;
-            family := CASE t.kind WHEN 'p' THEN 'p' ELSE 'r' END;
-            IF t.reason IS NULL AND t.identity = 'f' AND t.kind <> 'p' AND EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = t.tbl
-                    AND i.indisprimary AND i.indislive AND i.indisvalid AND i.indimmediate AND NOT pgtee.unsent(i.indrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1])) THEN
-                DELETE FROM pgtee.widened AS w WHERE w.tbl = t.tbl;
-                IF FOUND AND pgtee.identify(t.name, 'DEFAULT') THEN
-                    outcome := 'restored';
+            IF t.reason IS NULL THEN
+                IF t.identity = 'f' AND t.kind = 'r' AND EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = t.tbl
+                        AND i.indisprimary AND i.indislive AND i.indisvalid AND i.indimmediate AND NOT pgtee.unsent(i.indrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1])) THEN
+                    DELETE FROM pgtee.widened AS w WHERE w.tbl = t.tbl;
+                    IF FOUND AND pgtee.identify(t.name, 'DEFAULT') THEN
+                        t.outcome := 'restored';
+                    END IF;
                 END IF;
-            END IF;
-            IF t.reason IS NULL AND t.tbl = ANY (narrowed) THEN
-                IF pgtee.delist(t.name, t.tbl) THEN
-                    t.listed := false;
-                ELSE
-                    outcome := 'busy';
+                IF t.tbl = ANY (narrowed) THEN
+                    IF pgtee.delist(t.name, t.tbl) THEN
+                        t.listed := false;
+                    ELSE
+                        t.outcome := 'busy';
+                    END IF;
                 END IF;
-            END IF;
-            IF t.reason IS NULL AND NOT t.listed THEN
-                outcome := CASE WHEN NOT pgtee.enlist(t.name, CASE WHEN by_client THEN pgtee.for_clients(family) ELSE pgtee.listings(family) END) THEN 'busy'
-                    WHEN t.tbl = ANY (narrowed) OR NOT CASE family WHEN 'p' THEN pgtee.is_published_already(t.tbl) ELSE pgtee.is_untouched(t.tbl) END THEN 'listed' END;
-            ELSIF t.reason IS NOT NULL AND t.listed THEN
-                IF t.identity IN ('d', 'i') AND t.kind <> 'p' AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
-                    INSERT INTO pgtee.widened VALUES (t.tbl) ON CONFLICT DO NOTHING;
-                    outcome := 'widened';
-                ELSIF pgtee.delist(t.name, t.tbl) THEN
-                    outcome := 'uncaptured';
-                ELSIF t.identity = 'n' AND t.kind <> 'p' AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
-                    outcome := 'widened';
-                ELSE
-                    outcome := 'failing';
+                IF NOT t.listed THEN
+                    t.outcome := CASE WHEN NOT pgtee.enlist(t.name, CASE WHEN by_client THEN pgtee.for_clients(t.kind) ELSE pgtee.listings(t.kind) END) THEN 'busy'
+                        WHEN t.tbl = ANY (narrowed) OR NOT CASE t.kind WHEN 'p' THEN pgtee.is_published_already(t.tbl) ELSE pgtee.is_untouched(t.tbl) END THEN 'listed' END;
+                ELSIF NOT by_client AND t.kind = 'r' AND t.outcome IS NULL AND NOT pgtee.is_untouched(t.tbl) THEN
+                    t.outcome := 'listed'; -- an earlier call added it, see sweep()
                 END IF;
-            ELSIF t.reason IS NOT NULL THEN
-                outcome := 'uncaptured';
-            ELSIF NOT by_client AND t.kind <> 'p' AND outcome IS NULL AND NOT pgtee.is_untouched(t.tbl) THEN
-                outcome := 'listed'; -- an earlier call added it, see sweep()
+            ELSIF NOT t.listed THEN
+                t.outcome := 'uncaptured';
+            ELSIF t.identity IN ('d', 'i') AND t.kind = 'r' AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
+                INSERT INTO pgtee.widened VALUES (t.tbl) ON CONFLICT DO NOTHING;
+                t.outcome := 'widened';
+            ELSIF pgtee.delist(t.name, t.tbl) THEN
+                t.outcome := 'uncaptured';
+            ELSIF t.identity = 'n' AND t.kind = 'r' AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
+                t.outcome := 'widened';
+            ELSE
+                t.outcome := 'failing';
             END IF;
         EXCEPTION WHEN undefined_table OR invalid_schema_name THEN -- dropped meanwhile by another session
             CONTINUE;
         WHEN OTHERS THEN
-            outcome := CASE WHEN t.reason IS NULL THEN 'busy' ELSE 'failing' END;
+            t.outcome := CASE WHEN t.reason IS NULL THEN 'busy' ELSE 'failing' END;
             t.reason := sqlerrm;
         END;
-        IF outcome IN ('widened', 'restored') AND t.root <> t.tbl AND t.root <> ALL (coalesce(roots, '{}')) THEN
-            roots := roots || t.root;
-        END IF;
-        IF outcome IS NOT NULL THEN
-            states := coalesce(states, '[]') || jsonb_build_object('table', t.name, 'root', t.root_name, 'topic', t.topic, 'oid', t.root::int8, 'state', outcome, 'reason', coalesce(t.reason, ''));
+        IF t.outcome IS NOT NULL THEN
+            states := coalesce(states, '[]') || jsonb_build_object('table', t.name, 'root', t.root_name, 'topic', t.topic, 'oid', t.root::int8, 'state', t.outcome, 'reason', coalesce(t.reason, ''));
+            IF t.outcome IN ('widened', 'restored') AND t.root <> t.tbl AND t.root <> ALL (coalesce(roots, '{}')) THEN
+                roots := roots || t.root;
+            END IF;
         END IF;
     END LOOP;
     IF roots IS NOT NULL THEN
         PERFORM pgtee.follow(roots);
-    END IF;
-    IF by_client AND current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
-        states := nullif(coalesce(states, '[]') || coalesce(pgtee.widen_unseen(), '[]'), '[]');
     END IF;
     RETURN states;
 END

@@ -12,7 +12,6 @@ DECLARE
     changed  oid[];
     was      jsonb;
     states   jsonb;
-    options  text[];
 BEGIN
     IF tg_tag = 'REINDEX' OR pgtee.inside() THEN -- it fires event triggers only since PostgreSQL 17
         RETURN;
@@ -22,21 +21,20 @@ BEGIN
         IF tg_tag = 'ALTER TYPE' OR tg_tag = 'ALTER TABLE' AND EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = ANY (touched)) THEN
             heirs := pgtee.heirs();
         END IF;
-        outlines := pgtee.outlines(touched || heirs);
-        changed := pgtee.altered(touched || heirs, outlines);
-        IF tg_tag = 'ALTER PUBLICATION' THEN
-            options := pgtee.options();
+        changed := touched || heirs;
+        IF changed <> '{}' THEN
+            outlines := pgtee.outlines(changed);
+            changed := pgtee.altered(changed, outlines);
         END IF;
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not find out what % has changed: %', tg_tag, sqlerrm;
         changed := NULL;
     END;
-    IF tg_tag = 'ALTER PUBLICATION' THEN
-        states := pgtee.corrected(options);
-    END IF;
-    states := coalesce(states, pgtee.capture_after(tg_tag, touched, changed)); -- first, because ALTER PUBLICATION may discard the session's cached plans: see alter()
+    states := CASE WHEN tg_tag = 'ALTER PUBLICATION' THEN pgtee.corrected(pgtee.options()) ELSE pgtee.capture_after(tg_tag, touched, changed) END; -- first, because ALTER PUBLICATION may discard the session's cached plans: see alter()
     BEGIN
-        was := pgtee.before(touched || heirs, outlines, changed, '{}', tg_tag = 'ALTER TABLE');
+        IF outlines <> '{}' THEN
+            was := pgtee.before(touched || heirs, outlines, changed, '{}', tg_tag = 'ALTER TABLE');
+        END IF;
         IF tg_tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]concurrently[[:>:]]' THEN
             was := jsonb_set(was, '{parts}', (was -> 'parts') || pgtee.was_detached(touched));
         END IF;
@@ -131,44 +129,48 @@ CREATE OR REPLACE FUNCTION pgtee.after_ddl(tag text, touched oid[], was jsonb, s
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $after$
 DECLARE
     objects jsonb;
-    parts   jsonb := was -> 'now';
-    altered boolean := tag = 'ALTER TABLE' AND was -> 'parts' <> parts;
-    renamed oid[] := '{}'; -- tables whose rows have other names from here on
-    moved   jsonb := '[]'; -- partitions that were attached or detached: the event trigger reports only the partitioned table
+    renamed oid[]; -- tables whose rows have other names from here on
 BEGIN
-    IF altered THEN
-        moved := pgtee.moved_partitions(was -> 'parts', parts);
-    END IF;
     SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
                'command', c.command_tag, 'type', c.object_type, 'schema', coalesce(c.schema_name, ''),
-               'name', c.object_identity, 'oid', c.objid::int8, 'dropped', false, 'root', parts -> c.objid::text ->> 'root',
+               'name', c.object_identity, 'oid', c.objid::int8, 'dropped', false, 'root', was -> 'now' -> c.objid::text ->> 'root',
                'columns', CASE WHEN c.object_type IN ('table', 'table column') THEN pgtee.columns(c.objid) END))) FILTER (WHERE NOT c.in_extension)
     INTO objects
     FROM pg_event_trigger_ddl_commands() AS c
     WHERE coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee')
       AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- a trigger has no schema_name
       AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|(identity|partitioned)(_[0-9]+)?)$';
-    objects := objects || moved;
     BEGIN -- the command is recorded even if this fails
-        IF altered AND (current_setting('server_version_num')::int < 150000 OR pgtee.is_renamed(was -> 'parts', parts)) THEN
-            renamed := ARRAY(SELECT c.oid FROM pg_class AS c WHERE c.oid = ANY (touched) AND c.relkind = 'p' AND c.relpersistence = 'p');
+        IF tag = 'ALTER TABLE' THEN
+            IF was -> 'parts' <> was -> 'now' THEN -- the event trigger reports only the partitioned table
+                objects := objects || pgtee.moved_partitions(was -> 'parts', was -> 'now');
+                IF current_setting('server_version_num')::int < 150000 OR pgtee.is_renamed(was -> 'parts', was -> 'now') THEN
+                    renamed := ARRAY(SELECT c.oid FROM pg_class AS c WHERE c.oid = ANY (touched) AND c.relkind = 'p' AND c.relpersistence = 'p');
+                END IF;
+            END IF;
+            IF was -> 'unlogged' <> '[]' THEN -- a table with a key has been listed above; one without needs this state
+                states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s JOIN pg_class AS c ON c.oid = to_regclass(s ->> 'table')
+                    WHERE s ->> 'state' = 'uncaptured' AND c.relpersistence = 'p' AND was -> 'unlogged' @> to_jsonb(c.oid::int8)), '[]');
+            END IF;
         ELSIF tag = 'ALTER SCHEMA' AND current_setting('server_version_num')::int < 180000 THEN
             renamed := ARRAY(SELECT t.oid FROM pg_event_trigger_ddl_commands() AS c JOIN pg_class AS t ON t.relnamespace = c.objid
                 WHERE c.object_type = 'schema' AND c.objid <> 'pgtee'::regnamespace AND t.relkind IN ('r', 'p') AND t.relpersistence = 'p');
         END IF;
-        IF renamed <> '{}' AND NOT pgtee.reannounce(renamed) THEN
-            states := coalesce(states, '[]') || jsonb_build_object('table', tag, 'state', 'busy', 'reason', 'tables could not be locked: until a publication changes, their rows have the former names');
-        END IF;
-        IF was -> 'unlogged' <> '[]' THEN -- a table with a key has been listed above; one without needs this state
-            states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s JOIN pg_class AS c ON c.oid = to_regclass(s ->> 'table')
-                WHERE s ->> 'state' = 'uncaptured' AND c.relpersistence = 'p' AND was -> 'unlogged' @> to_jsonb(c.oid::int8)), '[]');
+        IF cardinality(renamed) > 0 THEN
+            IF NOT pgtee.reannounce(renamed) THEN
+                states := coalesce(states, '[]') || jsonb_build_object('table', tag, 'state', 'busy', 'reason', 'tables could not be locked: until a publication changes, their rows have the former names');
+            END IF;
         END IF;
     EXCEPTION WHEN OTHERS THEN
         states := coalesce(states, '[]') || jsonb_build_object('table', tag, 'state', 'busy', 'reason', sqlerrm);
     END;
-    PERFORM pgtee.try_to_remember(tag, was);
+    IF was -> 'tables' <> '{}' THEN
+        PERFORM pgtee.try_to_remember(tag, was);
+    END IF;
     PERFORM pgtee.record_ddl(tag, objects, states);
-    PERFORM pgtee.tell_missed(states);
+    IF states IS NOT NULL THEN
+        PERFORM pgtee.tell_missed(states);
+    END IF;
 END
 $after$;
 
@@ -296,7 +298,9 @@ BEGIN
             states := jsonb_build_array(jsonb_build_object('table', tag, 'state', 'busy', 'reason', sqlerrm));
         END;
     END IF;
-    PERFORM pgtee.try_to_remember(tag, was);
+    IF was IS NOT NULL THEN
+        PERFORM pgtee.try_to_remember(tag, was);
+    END IF;
     IF tag LIKE 'DROP %' OR states IS NOT NULL THEN -- on_ddl() records other commands, once
         PERFORM pgtee.record_ddl(tag, CASE WHEN tag LIKE 'DROP %' THEN objects END, states);
     END IF;
@@ -316,16 +320,20 @@ CREATE OR REPLACE FUNCTION pgtee.on_alter() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $alter$
 DECLARE
     stack pg_catalog.text;
-    query pg_catalog.text := pg_catalog.current_query();
+    query pg_catalog.text;
     place pg_catalog.int4; -- number of the ALTER TABLE in the query, from 1; null: not known
 BEGIN
+    GET DIAGNOSTICS stack = PG_CONTEXT; -- if a function runs the command, the second line has its text; lc_messages determines the words and quotes around it
+    IF pg_catalog.concat_ws(' ', pg_catalog.current_query(), stack) OPERATOR(pg_catalog.!~*) '[[:<:]](unlogged|concurrently)[[:>:]]' THEN
+        RETURN;
+    END IF;
+    query := pg_catalog.current_query();
     IF tg_tag OPERATOR(pg_catalog.=) 'DROP INDEX' THEN
         IF query OPERATOR(pg_catalog.~*) '[[:<:]]concurrently[[:>:]]' THEN
             PERFORM pg_catalog.set_config('pgtee.dropping', pgtee.dropping(query), false);
         END IF;
         RETURN;
     END IF;
-    GET DIAGNOSTICS stack = PG_CONTEXT; -- if a function runs the command, the second line has its text; lc_messages determines the words and quotes around it
     stack := pg_catalog.substring(stack, pg_catalog.concat(pg_catalog.chr(10), '.*'));
     IF stack OPERATOR(pg_catalog.~*) '[[:<:]]alter[[:space:]]+table[[:>:]]' THEN
         query := stack;

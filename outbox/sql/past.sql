@@ -110,32 +110,36 @@ CREATE OR REPLACE FUNCTION pgtee.before(touched oid[], outlines text[], changed 
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $before$
 DECLARE
     former   oid[]; -- those of the changed tables that are not new
-    unlogged jsonb := '[]';
-    tables   jsonb := '{}';
-    types    jsonb := '{}';
-    parts    jsonb := '{}';
-    now      jsonb := '{}';
+    unlogged jsonb;
+    tables   jsonb;
+    types    jsonb;
+    parts    jsonb;
+    now      jsonb;
 BEGIN
     IF array_position(outlines, 'partition') IS NOT NULL OR array_position(outlines, NULL) IS NOT NULL THEN
         parts := pgtee.parts(touched, below);
         now := pgtee.parts_now(touched, below);
     END IF;
     IF cardinality(changed) > 0 THEN
-        former := ARRAY(SELECT o.oid FROM unnest(touched, outlines) AS o (oid, outline) WHERE o.outline IS NOT NULL AND o.oid = ANY (changed));
-        IF cardinality(former) > 0 THEN
-            tables := pgtee.describe_tables(former);
+        IF array_remove(outlines, NULL) <> '{}' THEN
+            former := ARRAY(SELECT o.oid FROM unnest(touched, outlines) AS o (oid, outline) WHERE o.outline IS NOT NULL AND o.oid = ANY (changed));
+            IF cardinality(former) > 0 THEN
+                tables := pgtee.describe_tables(former);
+            END IF;
+            IF array_to_string(outlines, ' ') ~ 'partition|[|]u' THEN -- most commands are spared this query
+                unlogged := (SELECT coalesce(jsonb_agg(c.oid::int8), '[]') FROM pg_class AS c WHERE c.oid = ANY (changed) AND c.relpersistence = 'u');
+            END IF;
         END IF;
         IF now <> '{}' OR parts <> '{}' THEN
+            tables := coalesce(tables, '{}');
             tables := tables || pgtee.describe_tables(pgtee.changed_roots(tables, parts || now, touched));
         END IF;
-    END IF;
-    IF array_to_string(outlines, ' ') ~ 'partition|[|]u' THEN -- most commands are spared this query
-        unlogged := (SELECT coalesce(jsonb_agg(c.oid::int8), '[]') FROM pg_class AS c WHERE c.oid = ANY (changed) AND c.relpersistence = 'u');
     END IF;
     IF cardinality(dropped_types) > 0 THEN
         types := (SELECT jsonb_object_agg(o, pgtee.describe_type(o)) FROM unnest(dropped_types) AS o);
     END IF;
-    RETURN jsonb_build_object('unlogged', unlogged, 'tables', tables, 'types', types, 'parts', parts, 'now', now);
+    RETURN jsonb_build_object('unlogged', coalesce(unlogged, '[]'), 'tables', coalesce(tables, '{}'), 'types', coalesce(types, '{}'),
+        'parts', coalesce(parts, '{}'), 'now', coalesce(now, '{}'));
 END
 $before$;
 

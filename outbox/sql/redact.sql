@@ -5,19 +5,19 @@
 CREATE OR REPLACE FUNCTION pgtee.redact(given text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $redact$
 DECLARE
-    hidden  constant text := '''<redacted>''';
-    payload constant text := '[A-Za-z0-9+/=]{128,}';
-    put     constant text := concat('/[*]', payload, '[*]/;CALL pgtee[.]put[(]''[0-9]+'',current_user,(true|false),(true|false)[)]');
-    sql     text := given;
-    plain   text;
+    sql    text := given;
+    plain  text;
+    put    text; -- pattern of a note further on in a Query
+    hidden text;
 BEGIN
     IF strpos(sql, 'pgtee.') > 0 THEN
-        sql := regexp_replace(sql, concat('SELECT pgtee[.](note|sign)[(]''', payload, ''',current_user[)];'), '', 'g');
+        put := '/[*][A-Za-z0-9+/=]{128,}[*]/;CALL pgtee[.]put[(]''[0-9]+'',current_user,(true|false),(true|false)[)]';
+        sql := regexp_replace(sql, 'SELECT pgtee[.](note|sign)[(]''[A-Za-z0-9+/=]{128,}'',current_user[)];', '', 'g');
         sql := regexp_replace(sql, concat(chr(10), '?;(', put, ';)+'), ';', 'g'); -- one of the semicolons is the client's
         sql := regexp_replace(sql, concat('(', chr(10), '?;)?', put, ';?'), '', 'g');
     END IF;
     IF length(given) >= 65536 THEN -- the text was cut off, perhaps inside a note
-        sql := regexp_replace(sql, concat('/[*](', payload, '([*](/(;[^;]*)?)?)?|[A-Za-z0-9+/=]*)$'), '');
+        sql := regexp_replace(sql, '/[*]([A-Za-z0-9+/=]{128,}([*](/(;[^;]*)?)?)?|[A-Za-z0-9+/=]*)$', '');
     END IF;
     IF sql !~* concat_ws('|', 'passw', 'passp', 'pwd', 'secret', 'token', 'credential', 'api_?key', 'access_key', 'private.key', 'jwt', 'bearer ', 'crypt', 'hmac', 'account_add',
         'dblink', 'conninfo', '_command', 'program', 'connection', '[[:<:]]options[[:>:]]', 'user[[:space:]]+mapping', 'akia', 'sk_live', 'xoxb-', 'ghp_', '://[^/@]*:[^/@]*@', 'u&["'']')
@@ -28,6 +28,7 @@ BEGIN
        OR sql ~* '[[:<:]]set[[:space:]]+(local[[:space:]]+|session[[:space:]]+)?[^[:space:]=]+[[:space:]]*(=|[[:<:]]to[[:>:]])[[:space:]]*[^''[:space:]]' THEN
         RETURN '<redacted>';
     END IF;
+    hidden := '''<redacted>''';
     plain := regexp_replace(sql, concat('([$]([[:alpha:]_][[:alnum:]_]*)?[$]).*?', chr(92), '1'), hidden, 'g'); -- a back-reference to the first group
     IF strpos(plain, '$$') > 0 OR length(replace(plain, '''', '')) % 2 <> length(plain) % 2 THEN
         RETURN '<redacted>';
