@@ -123,7 +123,8 @@ func (r *shopReader) step() {
 		}
 		result.Visible = &v
 	case t.kind == "list":
-		result.Tables = []outbox.ListedTable{{OID: 20000, Root: 20000, Schema: "public", Name: "t0"}, {OID: 20001, Root: 20001, Schema: "public", Name: "t1"}}
+		result.Tables = []outbox.ListedTable{{OID: 20000, Root: 20000, Schema: "public", Name: "t0"}, {OID: 20001, Root: 20001, Schema: "public", Name: "t1"},
+			{OID: pagesTable.OID, Root: pagesTable.OID, Schema: "public", Name: "pages"}}
 	case t.kind == "describe":
 		result.Refused = map[uint32]error{}
 		for _, table := range t.tables {
@@ -132,7 +133,7 @@ func (r *shopReader) step() {
 				result.Refused[table.OID] = outbox.ErrTableRefused
 				continue
 			}
-			result.Relations = append(result.Relations, shopTables[table.OID-20000])
+			result.Relations = append(result.Relations, shopRelation(table.OID))
 		}
 	case t.kind == "nudge":
 		w.written++
@@ -160,7 +161,12 @@ func (r *shopReader) read(t *shopTask) {
 	if w.fault.early {
 		at = 0
 	}
-	keys := slices.Sorted(maps.Keys(w.tables[n]))
+	var keys []int
+	if n == pagesPlace {
+		keys = slices.Sorted(maps.Keys(w.pages.rows))
+	} else {
+		keys = slices.Sorted(maps.Keys(w.tables[n]))
+	}
 	if t.span.After != nil {
 		after, _ := strconv.Atoi(string(t.span.After[0]))
 		keys = slices.DeleteFunc(keys, func(key int) bool { return key <= after })
@@ -177,10 +183,14 @@ func (r *shopReader) read(t *shopTask) {
 	end := limit == len(keys)
 	visible := w.visible()
 	for from := 0; from == 0 || from < limit; {
-		c := &outbox.Chunk{Table: t.span.Table, Relation: shopTables[n], Visible: visible, At: at, Time: w.clock}
+		c := &outbox.Chunk{Table: t.span.Table, Relation: shopRelation(t.span.Table), Visible: visible, At: at, Time: w.clock}
 		to := min(limit, from+1+w.random.IntN(8))
 		for _, key := range keys[from:to] {
-			c.Add(shopTuple(key, w.tables[n][key], true))
+			if n == pagesPlace {
+				c.Add(pageTuple(w.pages.rows[key]))
+			} else {
+				c.Add(shopTuple(key, w.tables[n][key], true))
+			}
 			c.Last = [][]byte{strconv.AppendInt(nil, int64(key), 10)}
 		}
 		if w.fault.skips && to < len(keys) {
@@ -277,7 +287,7 @@ func (shopFormat) Begin(context.Context, *record.Batch, *outbox.Transaction) err
 func (shopFormat) End(context.Context, *record.Batch, *outbox.Transaction) error   { return nil }
 
 func (f shopFormat) Identity(_ context.Context, r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
-	if f.believes {
+	if f.believes || r == pagesTable {
 		return record.LoggedIdentity(r), nil
 	}
 	return record.Identity{Columns: []int{0}}, nil
@@ -317,6 +327,9 @@ func shopValues(t pgoutput.Tuple) (id, n int, big string) {
 		values = append(values, string(c.Value()))
 	}
 	id, _ = strconv.Atoi(values[0])
+	if len(values) == 1 { // of pagesTable
+		return id, 0, ""
+	}
 	n, _ = strconv.Atoi(values[1])
 	return id, n, values[2]
 }

@@ -21,8 +21,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// A simulated database of two tables, one of them partitioned with REPLICA IDENTITY FULL of the root alone, whose transactions run side by side: what has committed is in the log before others
-// see it, for as long as the seed likes. Its rows have a large value that updates may leave out of the log. The real loop
+// A simulated database of three tables, one of them partitioned with REPLICA IDENTITY FULL of the root alone, and one without a key (see pages), whose transactions run side by side: what has
+// committed is in the log before others see it, for as long as the seed likes. Its rows have a large value that updates may leave out of the log. The real loop
 // copies the tables while they are written, and dies between any two steps. In the end the topics, folded by key, must be the
 // tables, and no row of a copy may stand in them twice.
 
@@ -119,6 +119,7 @@ type shop struct {
 	missed   map[string]missedRow // by the id of the resync that tells of it
 	ghosts   [2]map[int]bool      // keys whose deletion is not in the stream, until the topic is emptied
 	reader   *shopReader
+	pages    pages
 
 	publisher *Publisher
 }
@@ -145,6 +146,7 @@ func newShop(seed uint64, fault plantedFault) *shop {
 		random: rand.New(rand.NewPCG(seed, 2)), fault: fault, clock: time.Unix(1e9, 0), nextXID: 1<<32 - 150,
 		written: 1000, flushed: 1000, acked: 1000, ids: map[string]bool{}, roomy: seed%2 == 0, missed: map[string]missedRow{},
 	}
+	w.pages.fill(w)
 	for i := range w.tables {
 		w.ghosts[i] = map[int]bool{}
 		w.tables[i], w.locked[i], w.topics[i], w.read[i] = map[int]shopRow{}, map[int]bool{}, map[int]shopRow{}, map[string]bool{}
@@ -334,6 +336,10 @@ func (w *shop) show(i int) {
 
 // change writes one row of a table that nobody holds.
 func (w *shop) change(tx *shopTx) {
+	if w.chance(8) {
+		w.pages.change(w, tx)
+		return
+	}
 	t, key := w.random.IntN(2), w.random.IntN(shopKeys)
 	if w.locked[t][key] {
 		return
@@ -432,6 +438,9 @@ func shopColumn(dst pgoutput.Tuple, kind byte, value []byte) pgoutput.Tuple {
 
 // compare says how the topics differ from the tables.
 func (w *shop) compare() error {
+	if err := w.pages.compare(); err != nil {
+		return err
+	}
 	for t := range w.tables {
 		if !maps.Equal(w.tables[t], w.topics[t]) {
 			for key := range shopKeys {
@@ -449,7 +458,9 @@ func (w *shop) compare() error {
 func (w *shop) check(upTo outbox.LSN) {
 	for ; w.applied < len(w.log) && w.log[w.applied].EndLSN <= upTo; w.applied++ {
 		for _, c := range w.log[w.applied].Changes {
-			if c.Relation != nil {
+			if c.Relation == pagesTable {
+				w.pages.apply(&c)
+			} else if c.Relation != nil {
 				w.apply(w.state[c.Relation.OID-20000], &c)
 			}
 			if c.Signal != nil && c.Signal.Missed() {
@@ -459,6 +470,7 @@ func (w *shop) check(upTo outbox.LSN) {
 			}
 		}
 	}
+	w.pages.check()
 	for t := range w.topics {
 		for key, got := range w.topics[t] {
 			want, there := w.state[t][key]
@@ -474,6 +486,7 @@ func (w *shop) check(upTo outbox.LSN) {
 
 // complete says which row the initial copy has left out.
 func (w *shop) complete() {
+	w.pages.complete(w.pages.state)
 	for t := range w.state {
 		for key := range w.state[t] {
 			got, there := w.topics[t][key]
@@ -546,8 +559,12 @@ func (w *shop) fold(r record.Record) {
 	if err := json.Unmarshal(r.Value, &v); err != nil {
 		panic(violation(err.Error()))
 	}
-	w.once(w.read[binary.BigEndian.Uint16(r.Key)], id, &v)
 	table := binary.BigEndian.Uint16(r.Key)
+	if table == pagesPlace {
+		w.pages.fold(&v)
+		return
+	}
+	w.once(w.read[table], id, &v)
 	topic := w.topics[table]
 	if v.Op == "T" {
 		w.counts.emptied++

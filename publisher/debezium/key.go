@@ -14,9 +14,11 @@ import (
 // the replica identity of the root, but old rows have the columns of the leaf's replica identity.
 func identityOf(r *pgoutput.Relation, known *Table) record.Identity {
 	if !known.Partitioned {
-		return record.LoggedIdentity(r)
+		id := record.LoggedIdentity(r)
+		id.Ambiguous = !id.Whole && unloggedKey(r, known) != ""
+		return id
 	}
-	id := record.Identity{Whole: known.Identity == nil}
+	id := record.Identity{Whole: known.Identity == nil, Ambiguous: unloggedKey(r, known) != ""}
 	for i, c := range r.Columns {
 		if id.Whole || slices.Contains(known.Identity, c.Name) {
 			id.Columns = append(id.Columns, i)

@@ -26,6 +26,10 @@ type Identity struct {
 	// Whole says that old rows have all columns, so that NULL in one is NULL. Otherwise NULL may stand for a value that is not in the WAL. The kind
 	// of an old row does not reveal this: for a partition it follows the partitioned table's replica identity.
 	Whole bool
+
+	// Ambiguous says that several rows may have the same values in Columns, because the WAL leaves out a generated column of the key. Rows may also be
+	// equal if they are Whole.
+	Ambiguous bool
 }
 
 // LoggedIdentity returns the Identity of a table that is not partitioned, from the stream alone.

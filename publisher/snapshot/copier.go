@@ -130,6 +130,7 @@ func (c *Copier) Stop() {
 // abandon discards chunks that were read but not published, and the reading positions.
 func (c *Copier) abandon() {
 	c.held, c.bytes = nil, 0
+	c.overlay.forgetRead()
 	c.tables, c.todo, c.reached, c.refused = nil, nil, nil, nil
 	c.listing, c.describing, c.emptying = 0, 0, nil
 	for _, p := range c.passes {

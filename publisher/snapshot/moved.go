@@ -134,7 +134,7 @@ func (w *TableCopy) noteMove(c *outbox.Change, id record.Identity) bool {
 	if w.ctid && before == nil && c.Op == outbox.Update { // under the same key, but in another place
 		before = c.New
 	}
-	if before == nil || id.Whole || len(id.Columns) == 0 { // it did not move, the WAL has all values, or nothing identifies it
+	if before == nil || id.Whole || id.Ambiguous || len(id.Columns) == 0 { // it did not move, the WAL has all values, or nothing identifies it
 		return true
 	}
 	by := namesOf(c.Relation, id.Columns)

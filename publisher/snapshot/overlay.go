@@ -24,9 +24,11 @@ type overtakenTable struct {
 	relation        *pgoutput.Relation
 	record.Identity            // no columns: the stream has only INSERT and TRUNCATE, or nothing identifies its rows
 	since           outbox.XID // first transaction that used this version of the table
+	blind           outbox.XID // last transaction whose changes, or those before it, are not recorded; 0: there is none
 	emptied         bool
 	emptier         outbox.XID // the last transaction with a TRUNCATE, if emptied
 	rows            map[string]overtaken
+	copies          map[string]copies // in place of rows, if old rows are whole, since rows without a unique key may be equal
 }
 
 // overtaken records what the stream did to the row with a key.
@@ -71,10 +73,10 @@ func (o *overlay) table(relation *pgoutput.Relation, xid outbox.XID, id record.I
 		t.relation = relation
 		return t
 	}
-	fresh := &overtakenTable{relation: relation, Identity: id, since: xid, rows: map[string]overtaken{}}
+	fresh := &overtakenTable{relation: relation, Identity: id, since: xid, rows: map[string]overtaken{}, copies: map[string]copies{}}
 	if t != nil {
 		o.forget(t)
-		fresh.emptied, fresh.emptier = t.emptied, t.emptier
+		fresh.emptied, fresh.emptier, fresh.blind = t.emptied, t.emptier, xid
 	}
 	o.tables[relation.OID] = fresh
 	return fresh
@@ -86,11 +88,15 @@ func (o *overlay) forget(t *overtakenTable) {
 		o.bytes -= row.size(key)
 	}
 	clear(t.rows)
+	for key, c := range t.copies {
+		o.bytes -= c.size(key)
+	}
+	clear(t.copies)
 }
 
 // touch records that a row became new, or was deleted if new is nil. old is the part of the former row that is in the WAL, if any.
 func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tuple) {
-	if len(t.Columns) == 0 {
+	if len(t.Columns) == 0 || t.Ambiguous {
 		return
 	}
 	if t.Whole {
@@ -105,7 +111,16 @@ func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tup
 	}
 	if !known { // it is unknown which row it is: chunks that do not see the change are read again
 		o.forget(t)
-		t.since = xid
+		t.blind = xid
+		return
+	}
+	if t.Whole {
+		if old != nil {
+			o.count(t, before, xid, -1)
+		}
+		if new != nil {
+			o.count(t, after, xid, 1)
+		}
 		return
 	}
 	if old == nil {
@@ -143,6 +158,16 @@ func (o *overlay) put(t *overtakenTable, key string, row overtaken) {
 	o.bytes += row.size(key)
 }
 
+// count records that the stream has added a copy of a row, or has removed one.
+func (o *overlay) count(t *overtakenTable, key string, xid outbox.XID, n int) {
+	was := t.copies[key]
+	if was != nil {
+		o.bytes -= was.size(key)
+	}
+	t.copies[key] = was.add(xid, n)
+	o.bytes += t.copies[key].size(key)
+}
+
 func (row overtaken) size(key string) int {
 	n := overtakenBytes + len(key) + len(row.lacking)
 	for _, value := range row.at {
@@ -160,8 +185,12 @@ func (o *overlay) prune(seen func(outbox.XID) bool) {
 				delete(t.rows, key)
 			}
 		}
+		o.filter(t, func(xid outbox.XID) bool { return xid == read || seen(xid) })
 		t.emptied = t.emptied && !seen(t.emptier)
-		if len(t.rows) == 0 && !t.emptied && seen(t.since) {
+		if t.blind != 0 && seen(t.blind) {
+			t.blind = 0
+		}
+		if len(t.rows) == 0 && len(t.copies) == 0 && !t.emptied && t.blind == 0 && seen(t.since) {
 			delete(o.tables, oid)
 		}
 	}
@@ -268,6 +297,8 @@ func (o *overlay) judge(chunk *outbox.Chunk) (v Verdict, relation *pgoutput.Rela
 		return Publish, chunk.Relation
 	case t.emptied && !chunk.Visible.Sees(t.emptier):
 		return Empty, chunk.Relation
+	case t.blind != 0 && !chunk.Visible.Sees(t.blind):
+		return ReadAgain, nil
 	case reflect.DeepEqual(t.relation, chunk.Relation):
 		relation = t.relation
 	case !chunk.Visible.Sees(t.since):
