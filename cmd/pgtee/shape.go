@@ -35,7 +35,7 @@ type shapeFlags struct {
 	Mask            []string `help:"Replace every value of these columns by N asterisks (default 5)." placeholder:"GLOB[:N]"`
 	Hash            []string `help:"Replace the values of these columns by their salted SHA-256. The salt is in --hash-salt-file or PGTEE_HASH_SALT." placeholder:"GLOB"`
 	HashSaltFile    string   `help:"File with the salt of --hash." type:"path" placeholder:"FILE"`
-	TruncateColumn  []string `help:"Truncate the values of these text columns to N characters." placeholder:"GLOB:N"`
+	TruncateColumn  []string `help:"Truncate the values of these columns that are published as strings to N characters, except in keys." placeholder:"GLOB:N"`
 	UnmaskedSQLText bool     `name:"unmasked-sql-text" help:"Allow --sql-text full even if columns are hidden or masked: the SQL shows what is written into them."`
 	IncludeMessages []string `help:"Publish logical messages with these prefixes only: globs." placeholder:"GLOB"`
 	ExcludeMessages []string `help:"Publish no logical messages with these prefixes." placeholder:"GLOB"`

@@ -188,21 +188,23 @@ func (w *writer) eventKey(topic string) (int, error) {
 	if w.after.values[r.key].kind == pgoutput.Null {
 		return record.Null, nil
 	}
-	start := len(b.Buf)
+	start, key := len(b.Buf), w.table.columns[r.key].inKey()
 	if r.RawKey {
-		b.Buf = w.appendRaw(b.Buf, r.key)
+		b.Buf = w.appendRaw(b.Buf, key, r.key)
 		return start, nil
 	}
-	if err := w.field(r.key); err != nil {
+	if err := w.fieldAs(key, r.key); err != nil {
 		return 0, err
 	}
-	return start, w.frame(start, record.KeyPart, topic, w.table.columns[r.key].schema)
+	return start, w.frame(start, record.KeyPart, topic, key.schema)
 }
 
 // field appends a column as JSON. A value that its schema cannot carry is an error, since an event has no block pgtee to hold it.
-func (w *writer) field(column int) error {
+func (w *writer) field(column int) error { return w.fieldAs(&w.table.columns[column], column) }
+
+func (w *writer) fieldAs(c *column, column int) error {
 	lost := w.collectLost()
-	w.batch.Buf = w.table.columns[column].append(w.batch.Buf, w.after.values[column], lost)
+	w.batch.Buf = c.append(w.batch.Buf, w.after.values[column], lost)
 	if lost != nil && len(lost.json) > 0 {
 		return fmt.Errorf("the type of column %s cannot carry the value of this event: choose another handling mode for its type, or no schemas", w.table.relation.Columns[column].Name)
 	}
@@ -218,7 +220,7 @@ func (w *writer) eventValue(topic string) (int, error) {
 	}
 	start := len(b.Buf)
 	if r.RawPayload {
-		b.Buf = w.appendRaw(b.Buf, r.payload)
+		b.Buf = w.appendRaw(b.Buf, &w.table.columns[r.payload], r.payload)
 		return start, nil
 	}
 	schema := w.table.columns[r.payload].schema
@@ -263,12 +265,14 @@ func (w *writer) header(name string, column int) {
 }
 
 // text returns a value as plain text if it is a string, else as JSON. For null it returns nil and false.
-func (w *writer) text(column int) ([]byte, bool) {
+func (w *writer) text(column int) ([]byte, bool) { return w.textAs(&w.table.columns[column], column) }
+
+func (w *writer) textAs(c *column, column int) ([]byte, bool) {
 	v := w.after.values[column]
 	if v.kind == pgoutput.Null {
 		return nil, false
 	}
-	text := w.table.columns[column].append(nil, v, nil)
+	text := c.append(nil, v, nil)
 	if text[0] != '"' {
 		return text, true
 	}
@@ -280,14 +284,14 @@ func (w *writer) text(column int) ([]byte, bool) {
 }
 
 // appendRaw appends a value without JSON: bytea as its bytes, every other type as text.
-func (w *writer) appendRaw(dst []byte, column int) []byte {
+func (w *writer) appendRaw(dst []byte, c *column, column int) []byte {
 	if w.table.relation.Columns[column].Type == oidBytea {
 		text, isHex := bytes.CutPrefix(w.after.values[column].text, []byte(`\x`))
 		raw, err := hex.AppendDecode(dst, text)
-		if isHex && err == nil && !w.table.columns[column].masked {
+		if isHex && err == nil && !c.masked {
 			return raw
 		}
 	}
-	text, _ := w.text(column)
+	text, _ := w.textAs(c, column)
 	return append(dst, text...)
 }

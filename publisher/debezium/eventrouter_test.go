@@ -11,6 +11,7 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 
 	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 var outboxRelation = &pgoutput.Relation{
@@ -145,6 +146,20 @@ func TestEventsWithSchemas(t *testing.T) {
 	}
 	if got := routed(t, config, outbox.Insert, []string{"table.expand.json.payload=true"}, row...); !strings.Contains(got, "leave out that option") {
 		t.Error(got)
+	}
+}
+
+// TestEventKeyUnderAMask: no mask cuts the key of an event either.
+func TestEventKeyUnderAMask(t *testing.T) {
+	row := []string{"a1", "order", "o-1", "Created", "1", isNull, "7"}
+	form, err := shape.New(shape.Config{Prefix: "shop", Tables: []shape.TableConfig{{Match: "*.*", Masks: []shape.MaskConfig{{Column: "aggregateid", Kind: shape.Truncate, Length: 1}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, option := range []string{"key.converter=JsonConverter", "key.converter=StringConverter"} {
+		if got := routed(t, Config{Shape: form}, outbox.Insert, []string{option}, row...); !strings.Contains(got, "o-1") {
+			t.Errorf("%s: %s", option, got)
+		}
 	}
 }
 

@@ -128,7 +128,7 @@ func (e *Encoder) warnOfKey(t *table, known *Table, found bool) {
 func (t *table) keyForm() string {
 	var types []string
 	for _, i := range t.key {
-		s := t.columns[i].keySchema
+		s := t.columns[i].inKey().keySchema
 		form := string(s.Type)
 		if strings.HasPrefix(form, "int") {
 			form = "int"

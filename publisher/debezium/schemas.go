@@ -17,7 +17,7 @@ func (e *Encoder) describe(t *table) tableSchemas {
 	if t.key != nil {
 		s.key = &record.Schema{Type: record.Struct, Name: t.topic + ".Key"}
 		for _, i := range t.key {
-			s.key.Fields = append(s.key.Fields, record.Field{Name: t.relation.Columns[i].Name, Schema: t.columns[i].keySchema})
+			s.key.Fields = append(s.key.Fields, record.Field{Name: t.relation.Columns[i].Name, Schema: t.columns[i].inKey().keySchema})
 		}
 	}
 	return s

@@ -1,9 +1,11 @@
 package debezium
 
 import (
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -14,25 +16,85 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// masked returns the codec of a column with a mask; found is the codec of its type. Masked and hashed values are strings whatever the column's type,
-// in keys and in rows.
-func (c *codecs) masked(found codec, m *shape.Mask, of pgoutput.Column) (codec, error) {
+// masked returns the codec of a column with a mask; found is the codec of its type. Masked and hashed values are strings whatever the column's type.
+// masks reports whether the mask changes values of this column.
+func (c *codecs) masked(found codec, m *shape.Mask, of pgoutput.Column) (masked codec, masks bool, err error) {
 	if m == nil {
-		return found, nil
+		return found, false, nil
 	}
 	if m.Kind() == shape.Truncate {
-		whole := found.append
-		found.append = func(dst, value []byte) ([]byte, bool) { return whole(dst, m.Text(value)) }
-		longest, _, err := c.extent(of.Type, of.TypeMod)
-		if longest > m.Length() {
-			found.schema.Parameters = parameters(found.schema, "truncateLength", strconv.Itoa(m.Length()))
-		}
-		return found, err
+		return c.truncated(found, m, of)
 	}
 	text, err := c.find(oidText, -1)
 	text.append = func(dst, value []byte) ([]byte, bool) { return appendText(dst, m.Text(value)) }
 	text.schema.Parameters = parameters(text.schema, "masked", "true")
-	return text, err
+	return text, true, err
+}
+
+// truncated cuts what Debezium's TruncateColumn cuts: strings and bytes in the form in which they are published. A type that cannot be longer than the
+// mask allows is not touched.
+func (c *codecs) truncated(found codec, m *shape.Mask, of pgoutput.Column) (codec, bool, error) {
+	longest, _, err := c.extent(of.Type, of.TypeMod)
+	if err != nil {
+		return found, false, err
+	}
+	cut := c.cutOf(&found.schema, m.Length())
+	if cut == nil && m.Named() {
+		return found, false, halt.New(halt.ErrShape, fmt.Sprintf("column %s is published neither as a string nor as bytes and cannot be truncated", of.Name), "mask, hash or exclude it")
+	}
+	if longest <= m.Length() {
+		return found, false, nil
+	}
+	found.schema.Parameters = parameters(found.schema, "truncateLength", strconv.Itoa(m.Length()))
+	if cut == nil {
+		return found, false, nil
+	}
+	whole := found.append
+	found.append = func(dst, value []byte) ([]byte, bool) {
+		start := len(dst)
+		dst, fits := whole(dst, value)
+		if !fits || len(dst) == start || dst[start] != '"' {
+			return dst, fits
+		}
+		return cut(dst, start), true
+	}
+	return found, true, nil
+}
+
+// cutOf returns what cuts a JSON string that starts at an offset to n characters, or to n of the bytes that it stands for. It returns nil for a schema
+// without such values.
+func (c *codecs) cutOf(s *record.Schema, n int) func(dst []byte, start int) []byte {
+	switch {
+	case s.Type == record.String:
+		return func(dst []byte, start int) []byte { return cutJSON(dst, start, n) }
+	case s.Type == record.Bytes && s.Name == "": // not a number or a bit string
+		return func(dst []byte, start int) []byte {
+			raw, err := base64.StdEncoding.AppendDecode(c.raw.raw[:0], dst[start+1:len(dst)-1])
+			c.raw.raw = raw
+			if err != nil || len(raw) <= n {
+				return dst
+			}
+			return record.AppendJSONBase64(dst[:start], raw[:n])
+		}
+	}
+	return nil
+}
+
+// cutJSON cuts the JSON string from start to the end of dst to n characters.
+func cutJSON(dst []byte, start, n int) []byte {
+	i := start + 1
+	for ; n > 0 && i < len(dst)-1; n-- {
+		switch {
+		case dst[i] == '\\' && dst[i+1] == 'u':
+			i += len(`\u0000`)
+		case dst[i] == '\\':
+			i += len(`\n`)
+		default:
+			_, width := utf8.DecodeRune(dst[i:])
+			i += width
+		}
+	}
+	return append(dst[:i], '"')
 }
 
 // parameters returns the parameters of a schema plus the one that Debezium adds for a masked column.
@@ -40,12 +102,10 @@ func parameters(s record.Schema, name, value string) []record.Parameter {
 	return append(slices.Clip(s.Parameters), record.Parameter{Name: name, Value: value})
 }
 
-// apply hides a column, or sets its fixed value. The default of a masked column is not published.
-func (c *column) apply(shape shape.Column) {
-	c.hidden = c.hidden || shape.Hidden
-	c.masked = shape.Mask != nil
-	if c.masked && shape.Mask.Fixed() != "" {
-		c.null, c.absent, c.unavailable = shape.Mask.Fixed(), shape.Mask.Fixed(), shape.Mask.Fixed()
+// fix sets the value that replaces every value of the column, if the mask has one.
+func (c *column) fix(m *shape.Mask) {
+	if m != nil && m.Fixed() != "" {
+		c.null, c.absent, c.unavailable = m.Fixed(), m.Fixed(), m.Fixed()
 	}
 }
 

@@ -2,7 +2,9 @@ package debezium
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -231,6 +233,90 @@ func TestMaskForms(t *testing.T) {
 		if got := summaryOf(t, e, test.change); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
+	}
+}
+
+// TestKeysUnderMasks: no mask cuts the values of a key, which would give two rows one key.
+func TestKeysUnderMasks(t *testing.T) {
+	codes := &pgoutput.Relation{OID: 4, Schema: "public", Name: "codes", Identity: 'd', Columns: []pgoutput.Column{
+		{Name: "code", Type: oidBPChar, TypeMod: 4 + 2, Key: true}, {Name: "v", Type: oidInt4, TypeMod: -1},
+	}}
+	catalog := &fixedCatalog{Tables: map[uint32]Table{4: {NotNull: []string{"code"}, Keys: [][]string{{"code"}}, Primary: true, Defaults: map[string]string{"code": "'zz'::bpchar"}}}}
+	salted := sha256.Sum256([]byte("sab"))
+	whole := hex.EncodeToString(salted[:])
+	for _, test := range []struct {
+		mask        shape.MaskConfig
+		key, schema string
+	}{
+		{shape.MaskConfig{Column: "*", Kind: shape.Hash}, `"` + whole + `"`, `[{masked true}] <nil>`},
+		{shape.MaskConfig{Column: "*", Kind: shape.Truncate, Length: 1}, `"ab"`, `[] "zz"`},
+	} {
+		e := shaped(t, Config{Catalog: catalog}, shape.Config{Salt: []byte("s"), Tables: []shape.TableConfig{{Match: "*.*", Masks: []shape.MaskConfig{test.mask}}}})
+		got := summaryOf(t, e, outbox.Change{Op: outbox.Insert, Relation: codes, New: tuple("ab", "1")})
+		if !strings.HasPrefix(got, `"c" {"code":`+test.key+`} `) || strings.Count(got, test.key) != 1 {
+			t.Errorf("%+v: %s", test.mask, got)
+		}
+		plan, err := e.plan(t.Context(), codes, record.Place{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := e.describe(plan).key.Fields[0].Schema
+		form := fmt.Sprintf("%v <nil>", key.Parameters)
+		if key.Default != nil {
+			form = fmt.Sprintf("%v %s", key.Parameters, key.Default)
+		}
+		if form != test.schema {
+			t.Errorf("%+v: the key has parameters and default %s, want %s", test.mask, form, test.schema)
+		}
+	}
+}
+
+// TestTruncation: what Debezium's TruncateColumn does with a value in the form in which it is published. A column of which no value can be longer is left alone.
+func TestTruncation(t *testing.T) {
+	const uuid = "11111111-2222-3333-4444-555555555555"
+	for _, test := range []struct {
+		column      pgoutput.Column
+		modes       Modes
+		length      int
+		value, want string
+		parameters  string
+	}{
+		{pgoutput.Column{Type: oidText, TypeMod: -1}, Modes{}, 2, "äöü", `"äö"`, "[{truncateLength 2}]"},
+		{pgoutput.Column{Type: oidText, TypeMod: -1}, Modes{}, 3, "äöü", `"äöü"`, "[{truncateLength 3}]"},
+		{pgoutput.Column{Type: oidText, TypeMod: -1}, Modes{}, 0, "äöü", `""`, "[{truncateLength 0}]"},
+		{pgoutput.Column{Type: oidText, TypeMod: -1}, Modes{}, 3, "\"\n\x01x", `"\"\n\u0001"`, "[{truncateLength 3}]"},
+		{pgoutput.Column{Type: oidJSONB, TypeMod: -1}, Modes{}, 5, `{"a": 1}`, `"{\"a\":"`, "[{truncateLength 5}]"},
+		{pgoutput.Column{Type: oidUUID, TypeMod: -1}, Modes{}, 5, uuid, `"11111"`, "[{truncateLength 5}]"},
+		{pgoutput.Column{Type: 869, TypeMod: -1}, Modes{}, 5, "10.1.2.3", `"10.1."`, "[{truncateLength 5}]"},
+		{pgoutput.Column{Type: oidTimestampTZ, TypeMod: -1}, Modes{}, 4, "2024-01-02 03:04:05+00", `"2024"`, "[{truncateLength 4}]"},
+		{pgoutput.Column{Type: oidNumeric, TypeMod: -1}, Modes{Decimals: DecimalString}, 2, "1.25", `"1."`, "[{truncateLength 2}]"},
+		{pgoutput.Column{Type: oidBytea, TypeMod: -1}, Modes{}, 2, `\x010203`, `"AQI="`, "[{truncateLength 2}]"},
+		{pgoutput.Column{Type: oidBytea, TypeMod: -1}, Modes{}, 9, `\x010203`, `"AQID"`, "[{truncateLength 9}]"},
+		{pgoutput.Column{Type: oidBytea, TypeMod: -1}, Modes{Binary: BinaryHex}, 5, `\x010203`, `"01020"`, "[{truncateLength 5}]"},
+		{pgoutput.Column{Type: oidBytea, TypeMod: -1}, Modes{Binary: BinaryBase64}, 3, `\x010203`, `"AQI"`, "[{truncateLength 3}]"},
+		{pgoutput.Column{Type: oidInt4, TypeMod: -1}, Modes{}, 2, "12345", `12345`, "[{truncateLength 2}]"},
+		{pgoutput.Column{Type: oidInt4, TypeMod: -1}, Modes{}, 10, "12345", `12345`, "[]"},
+		{pgoutput.Column{Type: oidNumeric, TypeMod: -1}, Modes{}, 2, "NaN", `"NaN"`, "[{truncateLength 2}]"},
+		{pgoutput.Column{Type: oidVarchar, TypeMod: 4 + 3}, Modes{}, 3, "abc", `"abc"`, "[]"},
+	} {
+		test.column.Name = "c"
+		r := &pgoutput.Relation{OID: 5, Schema: "public", Name: "t", Identity: 'n', Columns: []pgoutput.Column{test.column}}
+		e := shaped(t, Config{Modes: test.modes}, shape.Config{Tables: []shape.TableConfig{{Match: "*.*", Masks: []shape.MaskConfig{{Column: "*", Kind: shape.Truncate, Length: test.length}}}}})
+		got := summaryOf(t, e, outbox.Change{Op: outbox.Insert, Relation: r, New: tuple(test.value)})
+		if !strings.HasSuffix(got, `> {"c":`+test.want+`}`) {
+			t.Errorf("type %d, %q cut to %d: %s, want %s", test.column.Type, test.value, test.length, got, test.want)
+		}
+		plan, err := e.plan(t.Context(), r, record.Place{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(plan.columns[0].schema.Parameters); got != test.parameters {
+			t.Errorf("type %d cut to %d: parameters %s, want %s", test.column.Type, test.length, got, test.parameters)
+		}
+	}
+	e := shaped(t, Config{Catalog: memberKeys}, shape.Config{Tables: []shape.TableConfig{{Match: "*.*", Masks: []shape.MaskConfig{{Column: "id", Kind: shape.Truncate, Length: 1}}}}})
+	if got := summaryOf(t, e, outbox.Change{Op: outbox.Insert, Relation: guests, New: tuple("1", "a", "eu")}); !strings.Contains(got, "column id is published neither as a string nor as bytes") {
+		t.Errorf("a number that was named: %s", got)
 	}
 }
 

@@ -48,6 +48,7 @@ type column struct {
 	codec       codec
 	schema      *record.Schema
 	keySchema   *record.Schema // without the parameters of the source type
+	key         *column        // how it is written in keys; nil: as in rows
 	hidden      bool           // not in rows; still in the key if it is a key column
 	masked      bool
 	null        string // for NULL
@@ -133,28 +134,51 @@ func (t *table) unloggedKeyColumn(partitioned bool) error {
 func (e *Encoder) column(ctx context.Context, relation *pgoutput.Relation, i int, known *Table, shape shape.Column, at record.Place) (column, error) {
 	c := &relation.Columns[i]
 	found, err := e.codecs.of(ctx, c, at)
-	if err == nil {
-		found, err = e.codecs.masked(found, shape.Mask, *c)
+	if err != nil {
+		return column{}, fmt.Errorf("column %s: %w", c.Name, err)
+	}
+	notNull := slices.Contains(known.NotNull, c.Name)
+	planned, err := e.codecs.planned(*c, found, shape.Mask, notNull, known.Defaults[c.Name])
+	if err != nil {
+		return column{}, fmt.Errorf("column %s: %w", c.Name, err)
+	}
+	if shape.Mask == nil { // as in Debezium, a masked column has the mask's parameter instead
+		err = e.propagate(ctx, &planned, relation, i, known.Defaults[c.Name], at)
+	} else {
+		planned.key = new(column)
+		*planned.key, err = e.codecs.planned(*c, found, shape.Mask.InKey(), notNull, known.Defaults[c.Name])
 	}
 	if err != nil {
 		return column{}, fmt.Errorf("column %s: %w", c.Name, err)
 	}
-	expression := known.Defaults[c.Name]
-	if shape.Mask != nil {
-		expression = ""
-	}
-	planned := newColumn(*c, found, slices.Contains(known.NotNull, c.Name), expression)
-	planned.placeholder = e.codecs.placeholders.raw
-	if shape.Mask == nil { // as in Debezium, a masked column has the mask's parameter instead
-		if err := e.propagate(ctx, &planned, relation, i, known.Defaults[c.Name], at); err != nil {
-			return column{}, fmt.Errorf("column %s: %w", c.Name, err)
-		}
-	}
-	planned.apply(shape)
+	planned.hidden = planned.hidden || shape.Hidden
 	if e.config.Envelope == Plain {
 		planned.absent, planned.unavailable = "", ""
 	}
 	return planned, nil
+}
+
+// planned plans a column with a mask, or without one (nil). The default of a column with a mask is not published.
+func (c *codecs) planned(of pgoutput.Column, found codec, m *shape.Mask, notNull bool, expression string) (column, error) {
+	found, masks, err := c.masked(found, m, of)
+	if err != nil {
+		return column{}, err
+	}
+	if m != nil {
+		expression = ""
+	}
+	planned := newColumn(of, found, notNull, expression)
+	planned.placeholder, planned.masked = c.placeholders.raw, masks
+	planned.fix(m)
+	return planned, nil
+}
+
+// inKey returns how a column is written in keys.
+func (c *column) inKey() *column {
+	if c.key != nil {
+		return c.key
+	}
+	return c
 }
 
 // leaveOut sets how a column is written if the old row of a leaf partition lacks it. If the record may lack the field, it is left out; otherwise the
@@ -322,7 +346,7 @@ func (c *column) appendFit(dst []byte, v value) ([]byte, bool) {
 func (t *table) appendKey(dst []byte, r *row, lost *lost) ([]byte, error) {
 	dst = append(dst, '{')
 	for n, i := range t.key {
-		c, v := &t.columns[i], r.values[i]
+		c, v := t.columns[i].inKey(), r.values[i]
 		if v.kind == pgoutput.Unchanged || v.kind == absent {
 			return dst, fmt.Errorf("%s.%s: the WAL lacks key column %s of this row: give every partition the same replica identity as the table, then resync the table",
 				t.relation.Schema, t.relation.Name, t.relation.Columns[i].Name)

@@ -22,12 +22,3 @@ func ColumnIndex(r *pgoutput.Relation, name string) int {
 
 // QuoteName quotes an identifier for SQL.
 func QuoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-
-// IsCharacter reports whether a column has a character type.
-func IsCharacter(c pgoutput.Column) bool {
-	switch classOf(c) {
-	case textClass, padClass, caselessClass:
-		return true
-	}
-	return false
-}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"unicode/utf8"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/pgtee/pgtee/publisher/filter"
@@ -19,10 +18,11 @@ type MaskKind byte
 const (
 	// Asterisks replaces every value, including NULL, by Length asterisks.
 	Asterisks MaskKind = iota
-	// Hash replaces a value by the SHA-256 of salt and text, in hexadecimal, cut to the length of a varchar(n) or char(n). Equal values stay equal;
-	// NULL stays NULL.
+	// Hash replaces a value by the SHA-256 of salt and text, in hexadecimal, cut to the length of a varchar(n) or char(n), but never in a key. Equal
+	// values stay equal; NULL stays NULL.
 	Hash
-	// Truncate keeps Length characters of a text, or bytes of a bytea. Columns of other types that match a glob are not truncated.
+	// Truncate keeps Length characters of a value that is published as a string, or bytes of one that is published as bytes, but never in a key.
+	// Columns in another form that match a glob are not truncated.
 	Truncate
 )
 
@@ -52,7 +52,7 @@ type Mask struct {
 	kind   MaskKind
 	fixed  string // Asterisks: the JSON of every value
 	length int    // Truncate: characters or bytes kept; Hash: length of the column, -1 for no limit
-	raw    bool   // Truncate: the column is bytea
+	named  bool   // the column is named without a glob
 
 	salt   []byte
 	hash   hash.Hash
@@ -60,28 +60,16 @@ type Mask struct {
 	text   []byte
 }
 
-const oidBytea = 17 // of pg_type.dat
-
-// newMask returns nil for a column that needs no mask after all.
-func newMask(config MaskConfig, c pgoutput.Column, salt []byte) (*Mask, error) {
-	m := &Mask{kind: config.Kind, length: config.Length}
+func newMask(config MaskConfig, c pgoutput.Column, salt []byte) *Mask {
+	m := &Mask{kind: config.Kind, length: config.Length, named: !IsGlob(config.Column)}
 	switch config.Kind {
 	case Asterisks:
 		m.text = bytes.Repeat([]byte("*"), config.Length)
 		m.fixed = `"` + string(m.text) + `"`
 	case Hash:
 		m.hash, m.salt, m.length = sha256.New(), salt, declaredLength(c)
-	case Truncate:
-		m.raw = c.Type == oidBytea
-		if m.raw || filter.IsCharacter(c) {
-			break
-		}
-		if IsGlob(config.Column) {
-			return nil, nil
-		}
-		return nil, misfit("mask, hash or exclude it", "column %s is neither text nor bytea and cannot be truncated", c.Name)
 	}
-	return m, nil
+	return m
 }
 
 // declaredLength returns n of varchar(n) and char(n), otherwise -1.
@@ -97,21 +85,31 @@ func declaredLength(c pgoutput.Column) int {
 func (m *Mask) Kind() MaskKind { return m.kind }
 func (m *Mask) Length() int    { return m.length }
 
+// Named reports whether the configuration names the column itself, without a glob.
+func (m *Mask) Named() bool { return m.named }
+
+// InKey returns the mask of the column as part of a key, which must not give two rows the same key by cutting their values: a hash is whole there, and a
+// column that is only truncated has no mask (nil).
+func (m *Mask) InKey() *Mask {
+	if m == nil || m.kind == Truncate {
+		return nil
+	}
+	whole := *m
+	if m.kind == Hash {
+		whole.length = -1
+	}
+	return &whole
+}
+
 // Fixed returns the JSON that replaces every value, including NULL; "" if there is none.
 func (m *Mask) Fixed() string { return m.fixed }
 
-// Text returns the replacement for a value, given its text. It is valid until the next call.
+// Text returns the replacement for a value that is masked or hashed, given its text. It is valid until the next call.
 func (m *Mask) Text(text []byte) []byte {
-	switch m.kind {
-	case Asterisks:
+	if m.kind == Asterisks {
 		return m.text
-	case Hash:
-		return m.hashed(text)
 	}
-	if m.raw {
-		return truncateBytes(text, m.length)
-	}
-	return truncate(text, m.length)
+	return m.hashed(text)
 }
 
 func (m *Mask) hashed(text []byte) []byte {
@@ -124,25 +122,4 @@ func (m *Mask) hashed(text []byte) []byte {
 		return m.text[:m.length]
 	}
 	return m.text
-}
-
-// truncate returns the first characters of text.
-func truncate(text []byte, characters int) []byte {
-	if len(text) <= characters {
-		return text
-	}
-	end := 0
-	for ; characters > 0 && end < len(text); characters-- {
-		_, width := utf8.DecodeRune(text[end:])
-		end += width
-	}
-	return text[:end]
-}
-
-// truncateBytes returns the first bytes of a bytea, as bytea_output hex prints them.
-func truncateBytes(text []byte, n int) []byte {
-	if !bytes.HasPrefix(text, []byte(`\x`)) || len(text) <= 2+2*n {
-		return text
-	}
-	return text[:2+2*n]
 }

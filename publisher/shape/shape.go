@@ -227,12 +227,8 @@ func (s *Shape) shapeColumns(shape *Table, r *pgoutput.Relation, merged *setting
 			if !columnMatches([]string{m.Column}, r, c.Name) {
 				continue
 			}
-			mask, err := newMask(m, c, s.config.Salt)
-			if err != nil {
-				return err
-			}
-			if mask != nil && (column.Mask == nil || mask.kind <= column.Mask.kind) {
-				column.Mask = mask
+			if column.Mask == nil || m.Kind <= column.Mask.kind {
+				column.Mask = newMask(m, c, s.config.Salt)
 			}
 		}
 	}

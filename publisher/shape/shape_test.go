@@ -206,7 +206,6 @@ func TestShapeErrors(t *testing.T) {
 		"key twice":          {TableConfig{Key: []string{"id", "id"}}, "there twice"},
 		"no such column":     {TableConfig{Masks: []MaskConfig{{Column: "emial"}}}, "column emial, which the configuration hides, does not exist"},
 		"nothing to exclude": {TableConfig{ExcludeColumns: []string{"phone"}}, "column phone, which"},
-		"truncated number":   {TableConfig{Masks: []MaskConfig{{Column: "age", Kind: Truncate, Length: 1}}}, "neither text nor bytea"},
 		"filter":             {TableConfig{Where: "city = 'x'"}, "filter at character 1: there is no column city"},
 	} {
 		test.table.Match = "public.users"
@@ -217,9 +216,9 @@ func TestShapeErrors(t *testing.T) {
 			t.Errorf("%s: %v is tried again", name, err)
 		}
 	}
-	shape := mustShape(t, Config{Tables: []TableConfig{{Match: "*.*", Masks: []MaskConfig{{Column: "nobod?"}, {Column: "*", Kind: Truncate, Length: 1}}}}})
-	if got, err := shape.Table(users); err != nil || got.Columns[2].Mask != nil {
-		t.Errorf("a glob that matches nothing it can mask: %v", err)
+	shape := mustShape(t, Config{Tables: []TableConfig{{Match: "*.*", Masks: []MaskConfig{{Column: "nobod?"}}}}})
+	if _, err := shape.Table(users); err != nil {
+		t.Errorf("a glob that matches nothing: %v", err)
 	}
 }
 
@@ -260,7 +259,6 @@ func TestUnkeyed(t *testing.T) {
 func TestMasks(t *testing.T) {
 	varchar := pgoutput.Column{Name: "c", Type: filter.OIDVarchar, TypeMod: 14}
 	text := pgoutput.Column{Name: "c", Type: filter.OIDText, TypeMod: -1}
-	bytea := pgoutput.Column{Name: "c", Type: oidBytea, TypeMod: -1}
 	number := pgoutput.Column{Name: "c", Type: 23, TypeMod: -1}
 	for _, test := range []struct {
 		config      MaskConfig
@@ -273,16 +271,8 @@ func TestMasks(t *testing.T) {
 		{MaskConfig{"c", Hash, 0}, text, "secret", "8b41ea6bee11d6298cbf86dab70bb64aabef4ff6119d9c929ace2a16123117a5"},
 		{MaskConfig{"c", Hash, 0}, number, "secret", "8b41ea6bee11d6298cbf86dab70bb64aabef4ff6119d9c929ace2a16123117a5"},
 		{MaskConfig{"c", Hash, 0}, varchar, "secret", "8b41ea6bee"},
-		{MaskConfig{"c", Truncate, 2}, text, "äöü", "äö"},
-		{MaskConfig{"c", Truncate, 3}, text, "äöü", "äöü"},
-		{MaskConfig{"c", Truncate, 0}, text, "äöü", ""},
-		{MaskConfig{"c", Truncate, 2}, bytea, `\x010203`, `\x0102`},
-		{MaskConfig{"c", Truncate, 9}, bytea, `\x010203`, `\x010203`},
 	} {
-		m, err := newMask(test.config, test.column, []byte("CzQMA0cB5K"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := newMask(test.config, test.column, []byte("CzQMA0cB5K"))
 		if got := string(m.Text([]byte(test.value))); got != test.want {
 			t.Errorf("%+v of %s: %q, want %q", test.config, test.value, got, test.want)
 		}
