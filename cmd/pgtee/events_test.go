@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -64,13 +65,24 @@ func TestExpandedPayloadsHaveNoSchema(t *testing.T) {
 	}
 }
 
+// TestFlatDeletesAndTombstones: as in Debezium, what becomes of a delete and whether it has a tombstone beside it are two settings.
 func TestFlatDeletesAndTombstones(t *testing.T) {
-	for deletes, ok := range map[string]bool{"tombstone": false, "rewrite-with-tombstone": false, "rewrite": true, "drop": true} {
+	for _, deletes := range []string{"tombstone", "delete-to-tombstone", "rewrite-with-tombstone", "rewrite", "drop"} {
 		var flags recordFlags
 		flags.Envelope, flags.FlatDeletes = "flat", deletes
-		if err := flags.validate([]source{{prefix: "shop"}}, textFlags{"off"}); (err == nil) != ok {
+		if err := flags.validate([]source{{prefix: "shop"}}, textFlags{"off"}); err != nil {
 			t.Errorf("--no-tombstones --flat-deletes %s: %v", deletes, err)
 		}
+	}
+}
+
+func TestFlatPrefixes(t *testing.T) {
+	_, flat, err := envelopeFlags{Envelope: "flat", FlatFields: []string{"op"}, FlatHeaders: []string{"op"}, FlatPrefix: "f_", HeaderPrefix: "h_"}.envelope()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(flat.Fields, flat.Headers); got != "[{ op f_op}] [{ op h_op}]" {
+		t.Error(got)
 	}
 }
 

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/alecthomas/kong"
 	"go.uber.org/zap"
@@ -25,7 +22,7 @@ type recordFlags struct {
 	framingFlags                `group:"Records"`
 	ProvideTransactionMetadata  bool     `help:"Publish a record in PREFIX.transaction at the start and end of each transaction, and a transaction block in the records of rows."`
 	ExtendedHeaders             bool     `help:"Add the headers __debezium.context.*, which name the connector, to records of rows." default:"true" negatable:""`
-	Tombstones                  bool     `help:"Publish a tombstone, which is a record without a value, after each delete, for compaction." default:"true" negatable:""`
+	Tombstones                  bool     `help:"Publish a tombstone, which is a record without a value, after each delete, for compaction. With --envelope flat it concerns only the tombstone beside a rewritten delete: see --flat-deletes." default:"true" negatable:""`
 	SkipTruncate                bool     `help:"Publish no records of TRUNCATE, like --skipped-operations t."`
 	SkippedOperations           []string `help:"Publish no records of these operations: c (INSERT), u (UPDATE), d (DELETE), t (TRUNCATE), or none." default:"none" placeholder:"OP"`
 	SkipMessagesWithoutChange   bool     `help:"Publish no records of UPDATEs that leave the published columns unchanged. Needs the old row: REPLICA IDENTITY FULL."`
@@ -75,9 +72,6 @@ func (f recordFlags) validate(sources []source, text textFlags) error {
 	}
 	if err := f.checkEnvelope(f.framingFlags); err != nil {
 		return err
-	}
-	if f.Envelope == "flat" && !f.Tombstones && strings.HasSuffix(cmp.Or(f.FlatDeletes, "tombstone"), "tombstone") {
-		return errors.New("--no-tombstones contradicts --flat-deletes, which says what becomes of a delete with --envelope flat: choose --flat-deletes drop or rewrite")
 	}
 	if len(sources) > 1 && f.sharesTopics() {
 		return fmt.Errorf("--topic-template %s gives the tables of several databases the same topics: put {prefix} or {database} into it", f.TopicTemplate)

@@ -111,9 +111,10 @@ var envelopeFields = []record.Field{
 	{Name: "pgtee", Schema: record.PgteeSchema()},
 }
 
+// schema returns the schema of flat records. It is not optional, unlike that of the row: ExtractNewRecordState makes it anew.
 func (c *FlatConfig) schema(row *record.Schema) *record.Schema {
 	flat := *row
-	flat.Fields = slices.Clone(row.Fields)
+	flat.Fields, flat.Optional = slices.Clone(row.Fields), false
 	if c.Deletes.rewrites() {
 		flat.Fields = append(flat.Fields, record.Field{Name: "__deleted", Schema: record.Nullable(record.String)})
 	}
@@ -142,7 +143,7 @@ func (w *writer) flat(op byte, before, after *row) error {
 		w.addField(f, op, lost)
 	}
 	b.Buf = append(b.Buf, '}')
-	if lost != nil && len(lost.json) > 0 && !hasPgtee {
+	if lost != nil && lost.some && !hasPgtee { // an unchanged value is null, as in Debezium: the WAL has nothing that could be lost
 		return fmt.Errorf("%s.%s: a column's type cannot carry the value of this row, and no other field holds it: add the field pgtee, or choose another handling mode for the type",
 			w.table.relation.Schema, w.table.relation.Name)
 	}
@@ -196,11 +197,15 @@ func (w *writer) flatHeaders(op byte) {
 	}
 }
 
-// tombstoneHeaders adds the headers of the delete to its tombstone, and the operation once more, as Debezium does.
+// tombstoneHeaders adds the headers of the delete to its tombstone. A tombstone beside a rewritten delete passes through the transformation too, and has
+// the operation once more; any other one is the delete, transformed.
 func (w *writer) tombstoneHeaders() {
 	w.flatHeaders('d')
+	if w.config.Envelope != Flat || w.config.Flat.Deletes != DeleteRewriteWithTombstone {
+		return
+	}
 	for _, f := range w.config.Flat.Headers {
-		if w.config.Envelope == Flat && f.from == "" && f.name == "op" {
+		if f.from == "" && f.name == "op" {
 			w.batch.Header(f.as, []byte{'d'})
 		}
 	}

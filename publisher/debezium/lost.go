@@ -10,6 +10,7 @@ import (
 type lost struct {
 	side string // "before" or "after"
 	json []byte // without the closing brace; empty: no value is lost
+	some bool   // a value is lost that is in the WAL
 	bare bool   // there is no schema, so every text fits: only values that are not in the WAL are lost
 
 	placeholders Placeholders // a text that looks like one of them is added too; nil: none is
@@ -49,10 +50,11 @@ func (l *lost) add(c *column, v value) {
 	l.json = append(l.json, c.name[1:]...)
 	switch v.kind {
 	case pgoutput.Null:
-		l.json = append(l.json, "null"...)
+		l.json, l.some = append(l.json, "null"...), true
 	case pgoutput.Unchanged:
 		l.json = record.AppendJSONString(l.json, c.placeholder)
 	default:
+		l.some = true
 		l.json = record.AppendJSONString(l.json, v.text)
 	}
 }

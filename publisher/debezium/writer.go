@@ -92,8 +92,8 @@ func (c *Config) deletes() (hasValue, tombstone bool) {
 	if c.Envelope != Flat {
 		return true, !c.NoTombstones
 	}
-	mode := c.Flat.Deletes
-	return mode.rewrites(), mode == DeleteTombstone || mode == DeleteRewriteWithTombstone
+	mode := c.Flat.Deletes // the tombstone of DeleteTombstone is the delete itself
+	return mode.rewrites(), mode == DeleteTombstone || mode == DeleteRewriteWithTombstone && !c.NoTombstones
 }
 
 // write appends a record under the key of after or, without after, of before.
