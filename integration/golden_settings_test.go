@@ -2,6 +2,8 @@ package integration
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +15,9 @@ type settingFlags struct {
 	args    []string
 	tables  []string // entries of the key tables
 	headers []string // that a transformation adds, in their order
+	again   string   // the header that tombstones have twice
+	mode    string   // of the snapshot
+	beats   bool     // there are heartbeats
 }
 
 // sameFlags are settings of the connector that are flags of pgtee by the same name.
@@ -37,14 +42,18 @@ var patternFlags = map[string]string{
 }
 
 // unmapped are settings that are the same for every capture, or change no records.
-var unmapped = []string{"plugin.name", "publication.name", "publication.autocreate.mode", "snapshot.mode", "topic.prefix", "slot.name",
-	"key.converter", "value.converter", "key.converter.schemas.enable", "heartbeat.interval.ms"}
+var unmapped = []string{"plugin.name", "publication.name", "publication.autocreate.mode", "topic.prefix", "slot.name",
+	"key.converter", "value.converter", "key.converter.schemas.enable"}
 
-var maskSetting = regexp.MustCompile(`^column\.(mask)\.with\.(\d+)\.chars$|^column\.(truncate)\.to\.(\d+)\.chars$`)
+// snapshotModes are those of the connector that can be compared.
+var snapshotModes = map[string]string{"initial": "initial", "no_data": "never", "never": "never"}
+
+var maskSetting = regexp.MustCompile(`^column\.(mask)\.with\.(\d+)\.chars$|^column\.(truncate)\.to\.(\d+)\.chars$|^column\.mask\.(hash)\.v2\.SHA-256\.with\.salt\.(.+)$`)
 
 // goldenFlags turns the settings of a capture into flags.
 func goldenFlags(t *testing.T, settings map[string]string) (f settingFlags) {
-	skipped, unknown := "t", "omit"
+	skipped, unknown, names := "t", "omit", ""
+	f.mode = "initial"
 	if _, set := settings["include.unknown.datatypes"]; !set {
 		unknown = "text" // what the connector leaves out is excused
 	}
@@ -59,7 +68,18 @@ func goldenFlags(t *testing.T, settings map[string]string) (f settingFlags) {
 				f.args = append(f.args, on[1])
 			}
 		case patternFlags[name] != "":
-			f.patterns(name, value)
+			f.patterns(patternFlags[name], "%s", value)
+		case name == "schema.include.list" || name == "schema.exclude.list":
+			f.patterns(patternFlags["table"+strings.TrimPrefix(name, "schema")], `(?:%s)\..*`, value)
+		case name == "snapshot.mode" && snapshotModes[value] != "":
+			f.mode = snapshotModes[value]
+		case name == "heartbeat.interval.ms":
+			f.beats = value != "0"
+			f.args = append(f.args, "--heartbeat", value+"ms")
+		case name == "schema.name.adjustment.mode" || name == "field.name.adjustment.mode":
+			if value != "none" {
+				names = value
+			}
 		case name == "skipped.operations":
 			skipped = value
 		case name == "include.unknown.datatypes":
@@ -67,39 +87,50 @@ func goldenFlags(t *testing.T, settings map[string]string) (f settingFlags) {
 				unknown = "bytes"
 			}
 		case mask != nil:
-			f.mask(mask, value)
+			f.mask(t, mask, value)
 		case name == "message.key.columns":
 			f.keys(value)
 		case name == "transforms":
 			f.transform(t, value, settings)
 		case !slices.Contains(unmapped, name) && !strings.HasPrefix(name, "transforms."):
-			t.Fatalf("the comparison does not know the setting %s", name)
+			t.Fatalf("the comparison does not know the setting %s=%s", name, value)
 		}
+	}
+	if names != "" { // of JSON it changes nothing, unlike Debezium
+		f.args = append(f.args, "--schema-name-adjustment-mode", names)
 	}
 	f.args = append(f.args, "--skipped-operations", skipped, "--unknown-datatypes", unknown)
 	return f
 }
 
-// patterns keeps the table that marks the end of the stream.
-func (f *settingFlags) patterns(name, list string) {
+// patterns turns a list of regular expressions, each in a form, into values of a flag. It keeps the table that marks the end of the stream.
+func (f *settingFlags) patterns(flag, form, list string) {
 	for _, p := range strings.Split(list, ",") {
-		f.args = append(f.args, patternFlags[name]+"=/"+strings.TrimSpace(p)+"/")
+		f.args = append(f.args, flag+"=/"+fmt.Sprintf(form, strings.TrimSpace(p))+"/")
 	}
-	if name == "table.include.list" {
+	if flag == "--include-tables" {
 		f.args = append(f.args, "--include-tables=mark.mark")
 	}
-	if name == "column.include.list" {
+	if flag == "--include-columns" {
 		f.args = append(f.args, "--include-columns=mark.mark.*")
 	}
 }
 
-func (f *settingFlags) mask(setting []string, columns string) {
-	flag, length := "--mask", setting[2]
-	if setting[3] != "" {
-		flag, length = "--truncate-column", setting[4]
+func (f *settingFlags) mask(t *testing.T, setting []string, columns string) {
+	flag, length := "--mask", ":"+setting[2]
+	switch {
+	case setting[3] != "":
+		flag, length = "--truncate-column", ":"+setting[4]
+	case setting[5] != "":
+		flag, length = "--hash", ""
+		salt := filepath.Join(t.TempDir(), "salt")
+		if err := os.WriteFile(salt, []byte(setting[6]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f.args = append(f.args, "--hash-salt-file", salt)
 	}
 	for _, p := range strings.Split(columns, ",") {
-		f.args = append(f.args, flag+"=/"+strings.TrimSpace(p)+"/:"+length)
+		f.args = append(f.args, flag+"=/"+strings.TrimSpace(p)+"/"+length)
 	}
 }
 
@@ -149,10 +180,11 @@ func (f *settingFlags) eventHeaders(placement string) {
 
 func (f *settingFlags) flatten(t *testing.T, options map[string]string) {
 	f.args = append(f.args, "--envelope", "flat")
-	prefix, ok := options["add.fields.prefix"]
+	prefix, ok := options["add.headers.prefix"]
 	if !ok {
 		prefix = "__"
 	}
+	f.args = append(f.args, "--flat-header-prefix="+prefix)
 	for name, value := range options {
 		switch name {
 		case "delete.tombstone.handling.mode":
@@ -160,7 +192,8 @@ func (f *settingFlags) flatten(t *testing.T, options map[string]string) {
 		case "add.fields":
 			f.args = append(f.args, "--flat-fields", value)
 		case "add.fields.prefix":
-			f.args = append(f.args, "--flat-prefix", value)
+			f.args = append(f.args, "--flat-prefix="+value)
+		case "add.headers.prefix":
 		case "add.headers":
 			f.args = append(f.args, "--flat-headers", value)
 			for _, field := range strings.Split(value, ",") {
@@ -169,6 +202,9 @@ func (f *settingFlags) flatten(t *testing.T, options map[string]string) {
 					as = strings.ReplaceAll(path, ".", "_")
 				}
 				f.headers = append(f.headers, prefix+as)
+				if path == "op" && options["delete.tombstone.handling.mode"] == "rewrite-with-tombstone" {
+					f.again = prefix + as
+				}
 			}
 		default:
 			t.Fatalf("the comparison does not know the option %s of ExtractNewRecordState", name)

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/pgtee/pgtee/integration/harness"
 )
 
 // goldenFolder has records that Debezium's connector made of some SQL, and that SQL: see its README. GOLDEN_DIR
@@ -97,11 +101,13 @@ func publishGolden(t *testing.T, folder string, settings map[string]string) []by
 	flags := goldenFlags(t, settings)
 	flags.excluding(string(config))
 	t.Logf("%q", flags.args)
-	r.startShaped(withTables(string(config), flags.tables), append(flags.args, "--snapshot", "initial")...)
-	r.AwaitSnapshots("initial")
+	r.startShaped(withTables(string(config), flags.tables), append(flags.args, "--snapshot", flags.mode)...)
+	if flags.mode == "initial" {
+		r.AwaitSnapshots("initial")
+	}
 	r.script(r.ProxyURL("postgres", "golden"), scripts[last])
 	r.Drain()
-	return r.lines(flags.headers)
+	return r.lines(&flags)
 }
 
 // rename gives the database the name that stands in every record.
@@ -124,10 +130,14 @@ func (r *runner) script(url, file string) {
 }
 
 // lines are the records of the topics that Debezium has too, in the form of the captured files.
-func (r *runner) lines(added []string) []byte {
+func (r *runner) lines(flags *settingFlags) []byte {
 	r.t.Helper()
 	var lines bytes.Buffer
-	for topic, records := range r.Topics() {
+	topics := r.Topics()
+	if flags.beats {
+		topics["heartbeat"] = r.heartbeats()
+	}
+	for topic, records := range topics {
 		if slices.Contains([]string{"audit", "ddl", "progress", "mark.mark"}, topic) {
 			continue
 		}
@@ -136,13 +146,33 @@ func (r *runner) lines(added []string) []byte {
 		}
 		for _, record := range records {
 			line, err := json.Marshal(map[string]any{
-				"topic": record.Topic, "key": json.RawMessage(orNull(record.Key)), "value": json.RawMessage(orNull(record.Value)), "headers": goldenHeaders(record, added),
+				"topic": record.Topic, "key": json.RawMessage(orNull(record.Key)), "value": json.RawMessage(orNull(record.Value)), "headers": goldenHeaders(record, flags),
 			})
 			r.must(err)
 			lines.Write(append(line, '\n'))
 		}
 	}
 	return lines.Bytes()
+}
+
+// heartbeats waits for one, and returns those that there are.
+func (r *runner) heartbeats() (records []Record) {
+	r.t.Helper()
+	w, err := NewWitness(r.broker.Address)
+	r.must(err)
+	defer w.Close()
+	r.must(harness.Eventually(time.Minute, func(context.Context) error {
+		topic := "__debezium-heartbeat." + r.prefix
+		all, err := w.Topics()
+		if err == nil && len(all[topic]) > 0 {
+			records, err = w.Read(topic, all[topic])
+		}
+		if records = committed(records); err == nil && len(records) == 0 {
+			err = errors.New("there is no heartbeat")
+		}
+		return err
+	}))
+	return records
 }
 
 func orNull(text []byte) []byte {
@@ -153,12 +183,12 @@ func orNull(text []byte) []byte {
 }
 
 // goldenHeaders are those that Debezium has, in its order, then those that a transformation adds. JSON stays JSON, other text becomes a string.
-func goldenHeaders(record Record, added []string) [][2]any {
+func goldenHeaders(record Record, flags *settingFlags) [][2]any {
 	headers := [][2]any{}
 	names := []string{"__debezium.newkey", "__debezium.oldkey", "__debezium.context.connectorLogicalName", "__debezium.context.taskId", "__debezium.context.connectorName", "__debezium.context.runId"}
-	names = append(names, added...)
-	if record.Value == nil && slices.Contains(added, "__op") {
-		names = append(names, "__op") // twice, which a Record does not tell
+	names = append(names, flags.headers...)
+	if record.Value == nil && flags.again != "" {
+		names = append(names, flags.again) // twice, which a Record does not tell
 	}
 	for _, name := range names {
 		text, ok := record.Headers[name]

@@ -15,7 +15,8 @@ import (
 
 // ignored are settings that do not change records.
 var ignored = []string{"plugin.name", "publication.autocreate.mode", "snapshot.mode", "slot.name",
-	"publication.name", "heartbeat.interval.ms", "key.converter", "value.converter", "key.converter.schemas.enable"}
+	"publication.name", "heartbeat.interval.ms", "key.converter", "value.converter", "key.converter.schemas.enable",
+	"schema.name.adjustment.mode", "field.name.adjustment.mode"} // of JSON they change nothing, unlike Debezium
 
 // config turns Debezium's settings into ours.
 func (f *captured) config(t *testing.T) Config {
