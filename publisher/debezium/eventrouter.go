@@ -20,9 +20,14 @@ type router struct {
 	*OutboxTable
 	id, key, payload, routeBy int // column indexes
 	additional                []routedField
-	schema                    *record.Schema // schema of an envelope; nil: no envelope
-	warned                    bool           // an update was already reported
+	envelope                  []record.Field            // fields of an envelope; nil: no envelope
+	schemas                   map[string]*record.Schema // of envelopes, by the value that selects the topic; at most maxEnvelopes
+	name                      string                    // of the table in their names
+	warned                    bool                      // an update was already reported
 }
+
+// maxEnvelopes bounds the cached schemas, since rows choose the values that name them.
+const maxEnvelopes = 1 << 10
 
 type routedField struct {
 	AdditionalField
@@ -80,13 +85,14 @@ func (r *router) locateAdditional(t *table, prefix string) error {
 			continue
 		}
 		if column < 0 {
-			return fmt.Errorf("column %s of table.fields.additional.placement does not exist: correct the option, or set table.fields.additional.error.on.missing=false", f.Column)
+			return fmt.Errorf("column %s of table.fields.additional.placement does not exist: correct the option, or set table.field.additional.missing=ignore", f.Column)
 		}
 		envelope = envelope || f.Envelope
 		r.additional = append(r.additional, routedField{f, column, string(record.AppendJSONString(nil, f.Alias)) + ":"})
 	}
 	if envelope {
-		r.schema = r.envelope(t, prefix)
+		r.name = prefix + "." + t.relation.Schema + "." + t.relation.Name + "."
+		r.envelope = r.fields(t)
 	}
 	return nil
 }
@@ -101,15 +107,27 @@ func (t *table) visible(name string) int {
 	return -1
 }
 
-// envelope returns the schema of values that contain more than the payload.
-func (r *router) envelope(t *table, prefix string) *record.Schema {
-	s := &record.Schema{Type: record.Struct, Name: prefix + "." + t.relation.Schema + "." + t.relation.Name + ".Value"}
-	s.Fields = append(s.Fields, record.Field{Name: "payload", Schema: t.columns[r.payload].schema})
+// fields returns the fields of values that contain more than the payload.
+func (r *router) fields(t *table) []record.Field {
+	fields := []record.Field{{Name: "payload", Schema: t.columns[r.payload].schema}}
 	for _, f := range r.additional {
 		if f.Envelope {
-			s.Fields = append(s.Fields, record.Field{Name: f.Alias, Schema: t.columns[f.column].schema})
+			fields = append(fields, record.Field{Name: f.Alias, Schema: t.columns[f.column].schema})
 		}
 	}
+	return fields
+}
+
+// schema returns the schema of an envelope. As in EventRouter, its name has the value of the column that selects the topic.
+func (r *router) schema(routeBy []byte) *record.Schema {
+	if s := r.schemas[string(routeBy)]; s != nil {
+		return s
+	}
+	if len(r.schemas) >= maxEnvelopes || r.schemas == nil {
+		r.schemas = map[string]*record.Schema{}
+	}
+	s := &record.Schema{Type: record.Struct, Name: r.name + string(routeBy) + ".Value", Fields: r.envelope}
+	r.schemas[string(routeBy)] = s
 	return s
 }
 
@@ -224,7 +242,7 @@ func (w *writer) eventValue(topic string) (int, error) {
 		return start, nil
 	}
 	schema := w.table.columns[r.payload].schema
-	if r.schema == nil {
+	if r.envelope == nil {
 		if err := w.payloadField(); err != nil {
 			return 0, err
 		}
@@ -243,14 +261,15 @@ func (w *writer) eventValue(topic string) (int, error) {
 		}
 	}
 	b.Buf = append(b.Buf, '}')
-	return start, w.frame(start, record.ValuePart, topic, r.schema)
+	routeBy, _ := w.text(r.routeBy)
+	return start, w.frame(start, record.ValuePart, topic, r.schema(routeBy))
 }
 
 // payloadField appends the payload as JSON.
 func (w *writer) payloadField() error {
 	r, b := w.table.router, w.batch
 	if text, ok := w.text(r.payload); r.Expand && ok {
-		if expanded, ok := appendExpanded(b.Buf, text, r.KeepNulls); ok {
+		if expanded, ok := appendExpanded(b.Buf, text, r.KeepNulls, r.DropEmpty); ok {
 			b.Buf = expanded
 			return nil
 		}

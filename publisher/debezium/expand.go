@@ -1,18 +1,21 @@
 package debezium
 
 import (
+	"bytes"
 	"encoding/json"
+	"math"
+	"strconv"
 	"unicode/utf8"
 )
 
-// appendExpanded appends a JSON object or array, given as text, without white space and, unless keepNulls is set, without fields that are null. It
-// returns false for any other text, which stays a string. Debezium derives a schema from the document, so it cannot expand arrays of mixed types and
-// loses empty arrays; here both are kept.
-func appendExpanded(dst, text []byte, keepNulls bool) ([]byte, bool) {
+// appendExpanded appends a JSON object or array, given as text, without white space, unless keepNulls is set without fields that are null, and if
+// dropEmpty is set without fields that are empty arrays. It returns false for any other text, which stays a string. Debezium derives a schema from the
+// document, so it cannot expand arrays of mixed types; here they are kept.
+func appendExpanded(dst, text []byte, keepNulls, dropEmpty bool) ([]byte, bool) {
 	if len(text) == 0 || text[0] != '{' && text[0] != '[' || !utf8.Valid(text) || !json.Valid(text) {
 		return dst, false
 	}
-	x := expander{text: text, keepNulls: keepNulls}
+	x := expander{text: text, keepNulls: keepNulls, dropEmpty: dropEmpty}
 	return x.value(dst), true
 }
 
@@ -21,6 +24,7 @@ type expander struct {
 	text      []byte
 	at        int
 	keepNulls bool
+	dropEmpty bool
 }
 
 // next skips white space and returns the next byte.
@@ -48,7 +52,26 @@ func (x *expander) value(dst []byte) []byte {
 	for x.at < len(x.text) && !ends(x.text[x.at]) {
 		x.at++
 	}
-	return append(dst, x.text[start:x.at]...)
+	return appendExpandedNumber(dst, x.text[start:x.at])
+}
+
+// doubleDigits is the number of digits that any decimal number keeps as a double.
+const doubleDigits = 15
+
+// appendExpandedNumber appends a number, true, false or null. Debezium makes a double of a number with a fraction or an exponent; one that a double
+// cannot hold stays as it is here.
+func appendExpandedNumber(dst, text []byte) []byte {
+	mantissa, _, _ := bytes.Cut(bytes.ToLower(text), []byte("e"))
+	if text[0] >= 'a' || len(mantissa) == len(text) && bytes.IndexByte(text, '.') < 0 {
+		return append(dst, text...)
+	}
+	significant := bytes.Trim(bytes.ReplaceAll(bytes.TrimPrefix(mantissa, []byte("-")), []byte("."), nil), "0")
+	f, err := strconv.ParseFloat(string(text), 64)
+	const smallestNormal = 0x1p-1022
+	if err != nil || len(significant) > doubleDigits || math.Abs(f) < smallestNormal && len(significant) > 0 {
+		return append(dst, text...)
+	}
+	return appendJavaFloat(dst, f, 64)
 }
 
 // ends reports whether c can follow a number, true, false or null.
@@ -80,7 +103,12 @@ func (x *expander) object(dst []byte) []byte {
 			dst = dst[:before]
 			continue
 		}
+		start := len(dst) + 1
 		dst = x.value(append(dst, ':'))
+		if x.dropEmpty && string(dst[start:]) == "[]" {
+			dst = dst[:before]
+			continue
+		}
 		empty = false
 	}
 	x.at++

@@ -23,10 +23,11 @@ type OutboxTable struct {
 
 	Expand     bool // table.expand.json.payload: text that is a JSON object or array is expanded
 	KeepNulls  bool // table.json.payload.null.behavior=optional_bytes: expansion keeps null fields
+	DropEmpty  bool // table.json.payload.empty.array.behavior=ignore: expansion drops fields that are empty arrays; EventRouter's default, but not ours
 	Tombstones bool // route.tombstone.on.empty.payload: null and blank payloads become null records
 
 	Additional   []AdditionalField // table.fields.additional.placement
-	MayLack      bool              // table.fields.additional.error.on.missing=false
+	MayLack      bool              // table.field.additional.missing=ignore; before Debezium 3.7 table.fields.additional.error.on.missing=false
 	HaltOnUpdate bool              // table.op.invalid.behavior=fatal; warn and error only warn
 	RawKey       bool              // key.converter: StringConverter instead of JsonConverter
 	RawPayload   bool              // value.converter: StringConverter or BinaryDataConverter instead of JsonConverter
@@ -46,11 +47,13 @@ func NewOutboxTable(match string) OutboxTable {
 	return t
 }
 
-// RouterOptions are the options that OutboxTable.Set accepts: those of EventRouter, and the converters of keys and values.
+// RouterOptions are the options that OutboxTable.Set accepts: those of EventRouter but table.field.event.timestamp and table.field.event.schema.version,
+// and the converters of keys and values.
 var RouterOptions = []string{
 	"table.field.event.id", "table.field.event.key", "table.field.event.type", "table.field.event.payload", "route.by.field",
 	"route.topic.regex", "route.topic.replacement", "route.tombstone.on.empty.payload", "table.expand.json.payload",
-	"table.json.payload.null.behavior", "table.fields.additional.placement", "table.fields.additional.error.on.missing",
+	"table.json.payload.null.behavior", "table.json.payload.empty.array.behavior",
+	"table.fields.additional.placement", "table.field.additional.missing", "table.fields.additional.error.on.missing",
 	"table.op.invalid.behavior", "key.converter", "value.converter",
 }
 
@@ -71,6 +74,10 @@ func (t *OutboxTable) Set(name, value string) error {
 		return nil
 	case "table.fields.additional.error.on.missing":
 		return setChoice(&t.MayLack, name, value, "false", "true")
+	case "table.field.additional.missing":
+		return setChoice(&t.MayLack, name, value, "ignore", "error")
+	case "table.json.payload.empty.array.behavior":
+		return setChoice(&t.DropEmpty, name, value, "ignore", "optional_string")
 	case "table.json.payload.null.behavior":
 		return setChoice(&t.KeepNulls, name, value, "optional_bytes", "ignore")
 	case "table.op.invalid.behavior":
