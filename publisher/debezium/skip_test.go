@@ -8,6 +8,8 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 func TestParseOperations(t *testing.T) {
@@ -83,6 +85,23 @@ func TestSkippedRecords(t *testing.T) {
 		events := slices.DeleteFunc(got, func(op string) bool { return op == "-" })
 		if counted != string(appendInt(nil, int64(len(events)))) {
 			t.Errorf("%s: %s events counted of %v", test.name, counted, events)
+		}
+	}
+}
+
+// TestLeftOutMayHaveChanged: a row whose large value is left out of both tuples, because its record would be too large, still has a record.
+func TestLeftOutMayHaveChanged(t *testing.T) {
+	lacking := append(tuple("1"), pgoutput.Unchanged, pgoutput.Text, 0, 0, 0, 1, 'r')
+	lacking[1] = 3
+	change := outbox.Change{Op: outbox.Update, Relation: members, OldKind: 'O', Old: lacking, New: lacking}
+	for _, hidden := range []bool{false, true} {
+		form := shape.Config{}
+		if hidden {
+			form.Tables = []shape.TableConfig{{Match: "*.*", ExcludeColumns: []string{"email"}}}
+		}
+		got := summaryOf(t, shaped(t, Config{Catalog: memberKeys, SkipUnchanged: true}, form), change)
+		if (got == "") != hidden {
+			t.Errorf("the column is excluded: %t; record %q", hidden, got)
 		}
 	}
 }

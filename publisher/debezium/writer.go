@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
 
 	"github.com/pgtee/pgtee/publisher/record"
 )
@@ -56,8 +57,14 @@ func (w *writer) update() error {
 	return w.write('c', nil, &w.after, move{"__debezium.oldkey", w.oldKey})
 }
 
-// unchanged reports whether the update left all published columns as they were.
+// unchanged reports whether the update left all published columns as they were. A value that is in neither row, because it was left out of a record that
+// is too large, may have changed.
 func (w *writer) unchanged() bool {
+	for i, v := range w.after.values {
+		if v.kind == pgoutput.Unchanged && !w.table.columns[i].hidden {
+			return false
+		}
+	}
 	w.oldRow = w.table.appendRow(w.oldRow[:0], &w.before, nil)
 	w.newRow = w.table.appendRow(w.newRow[:0], &w.after, nil)
 	return bytes.Equal(w.oldRow, w.newRow)
