@@ -3,7 +3,9 @@ package filter
 import (
 	"bytes"
 	"cmp"
+	"regexp"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -138,23 +140,51 @@ func nextDigit(digits []byte, i int) (digit byte, next int) {
 	return digits[i], i + 1
 }
 
-// isTime reports whether a text has the form of a date or timestamp in ISO format.
-func isTime(text string) bool {
+// midnight is the end of the text of a timestamp at the start of its day.
+const midnight = " 00:00:00"
+
+// timeForms are the forms of a date or timestamp in a filter; a fraction may follow the seconds.
+var timeForms = []string{"2006-01-02 15:04:05", "2006-01-02T15:04:05", time.DateOnly}
+
+var fraction = regexp.MustCompile(`^[^.,]*(\.\d{1,6})?$`)
+
+// printedTime returns a date or timestamp in the form in which PostgreSQL prints it, without its time zone, which must be UTC. It returns false for any
+// other text.
+func printedTime(text string) (string, bool) {
 	if text == "infinity" || text == "-infinity" {
-		return true
+		return text, true
 	}
-	const form = "dddd-dd-dd dd:dd:dd"
-	text = strings.TrimSuffix(text, "+00")
-	for i := range min(len(text), len(form)) {
-		if form[i] != text[i] && !(form[i] == 'd' && isDigit(text[i])) {
-			return false
+	for _, zone := range []string{"+00:00", "+00", "Z"} {
+		if local, found := strings.CutSuffix(text, zone); found && len(local) > len(time.DateOnly) {
+			text = local
+			break
 		}
 	}
-	if len(text) <= len(form) {
-		return len(text) == len("dddd-dd-dd") || len(text) == len(form)
+	if !fraction.MatchString(text) {
+		return "", false
 	}
-	fraction := strings.Trim(text[len(form)+1:], "0123456789")
-	return text[len(form)] == '.' && fraction == "" && len(text) > len(form)+1
+	for _, form := range timeForms {
+		if t, err := time.Parse(form, text); err == nil && t.Year() > 0 {
+			if form == time.DateOnly {
+				return text, true
+			}
+			return t.Format("2006-01-02 15:04:05.999999"), true
+		}
+	}
+	return "", false
+}
+
+// printedClock returns a time of day in the form in which PostgreSQL prints it; false for any other text.
+func printedClock(text string) (string, bool) {
+	if text == "24:00:00" {
+		return text, true
+	}
+	for _, form := range []string{"15:04:05", "15:04"} {
+		if t, err := time.Parse(form, text); err == nil && fraction.MatchString(text) {
+			return t.Format("15:04:05.999999"), true
+		}
+	}
+	return "", false
 }
 
 // compareTimes compares two dates or timestamps in ISO format, in UTC if they have a time zone. Years may have more than four digits, or be BC; a
@@ -186,7 +216,7 @@ func splitYear(text []byte) (year int, rest []byte) {
 	if before {
 		year = -year
 	}
-	return year, bytes.TrimSuffix(rest, []byte(" 00:00:00"))
+	return year, bytes.TrimSuffix(rest, []byte(midnight))
 }
 
 // likeMatches reports whether a text matches a LIKE pattern: % matches any run of characters, _ any single character, and a backslash makes the next

@@ -75,8 +75,11 @@ const (
 	padClass                   // char(n): without trailing blanks
 	caselessClass              // citext: for equality only, case-insensitively
 	numberClass                // by value
-	timeClass                  // date, timestamp, timestamptz in UTC
+	timeClass                  // timestamp, timestamptz in UTC
+	dateClass                  // date
 	boolClass
+	clockClass // time, for equality only
+	uuidClass  // for equality only
 	otherClass // for equality only: the order of the texts is not that of the values
 )
 
@@ -84,13 +87,13 @@ const (
 var classes = map[uint32]class{
 	18: textClass, OIDName: textClass, OIDText: textClass, OIDVarchar: textClass, OIDBPChar: padClass, // 18: "char"
 	20: numberClass, 21: numberClass, 23: numberClass, 26: numberClass, 700: numberClass, 701: numberClass, 1700: numberClass,
-	1082: timeClass, 1114: timeClass, 1184: timeClass, 16: boolClass,
+	1082: dateClass, 1114: timeClass, 1184: timeClass, 16: boolClass, 1083: clockClass, 2950: uuidClass,
 }
 
 var classNames = map[string]class{
 	"char": textClass, "name": textClass, "text": textClass, "varchar": textClass, "bpchar": padClass, "citext": caselessClass,
 	"int8": numberClass, "int2": numberClass, "int4": numberClass, "oid": numberClass, "float4": numberClass, "float8": numberClass, "numeric": numberClass,
-	"date": timeClass, "timestamp": timeClass, "timestamptz": timeClass, "bool": boolClass,
+	"date": dateClass, "timestamp": timeClass, "timestamptz": timeClass, "bool": boolClass, "time": clockClass, "uuid": uuidClass,
 }
 
 // classOf returns the class of a column; for a domain, the stream names the base type.
@@ -230,7 +233,7 @@ func (c column) compare(value, constant []byte) int {
 	switch c.class {
 	case numberClass:
 		return compareNumbers(value, constant)
-	case timeClass:
+	case timeClass, dateClass:
 		return compareTimes(value, constant)
 	case caselessClass:
 		if bytes.EqualFold(value, constant) {

@@ -94,6 +94,58 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// TestConstantForms: whatever form a constant has, it is compared by its value.
+func TestConstantForms(t *testing.T) {
+	r := &pgoutput.Relation{Columns: []pgoutput.Column{
+		{Name: "at", Type: 1184}, {Name: "local", Type: 1114}, {Name: "day", Type: 1082}, {Name: "clock", Type: 1083}, {Name: "u", Type: 2950}, {Name: "n", Type: 1700},
+	}}
+	row := texts{"2024-01-01 00:00:00+00", "2024-01-01 10:00:00.5", "2024-01-01", "10:00:00", "5f3e8f4c-0000-0000-0000-00000000000a", "1.50"}
+	for text, want := range map[string]Truth{
+		"at >= '2024-01-01 00:00:00.000'":            True,
+		"at = '2024-01-01 00:00:00.0+00'":            True,
+		"at = '2024-01-01T00:00:00Z'":                True,
+		"at = '2024-01-01 00:00:00+00:00'":           True,
+		"at = '2024-01-01'":                          True,
+		"at > '2024-01-01 00:00:00.000'":             False,
+		"at < '2024-01-01 00:00:00.000001'":          True,
+		"local = '2024-01-01 10:00:00.500000'":       True,
+		"local > '2024-01-01 10:00:00.000'":          True,
+		"local <= '2024-01-01 10:00:00.000'":         False,
+		"local IN ('2024-01-01 10:00:00.50')":        True,
+		"day = '2024-01-01 00:00:00.000'":            True,
+		"day >= '2024-01-01T00:00:00Z'":              True,
+		"clock = '10:00:00.000'":                     True,
+		"clock = '10:00'":                            True,
+		"clock <> '10:00:00'":                        False,
+		"u = '5F3E8F4C-0000-0000-0000-00000000000A'": True,
+		"n = '1.5' AND n IN (1.500)":                 True,
+	} {
+		f, err := Bind(r, []string{text})
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if got := f.Match(row); got != want {
+			t.Errorf("%s is %d, want %d", text, got, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"at = '2024-01-01 24:00:00'":         "want YYYY-MM-DD",
+		"at = '2024-02-30'":                  "want YYYY-MM-DD",
+		"at = '2024-01-01 10:00:00+02'":      "in UTC",
+		"at = '0044-03-15 BC'":               "want YYYY-MM-DD",
+		"at = '2024-01-01Z'":                 "want YYYY-MM-DD",
+		"at = '2024-01-01 10:00:00.1234567'": "up to six more digits",
+		"at = '2024-01-01 10:00:00,5'":       "want YYYY-MM-DD",
+		"day < '2024-01-01 10:00:00'":        "no time of day",
+		"clock = '10'":                       "want HH:MM:SS",
+		"clock < '10:00'":                    "compares numbers",
+		"u = '5f3e8f4c'":                     "want a UUID",
+	} {
+		if _, err := Bind(r, []string{text}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
 // TestFilterUnknown: a value that is not in the log matters only if the result depends on it.
 func TestFilterUnknown(t *testing.T) {
 	row := append(texts{}, anna...)
@@ -145,34 +197,34 @@ func TestClasses(t *testing.T) {
 
 func TestFilterErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		``:                          "at character 1: found its end, want a column",
-		`region =`:                  "at character 9: found its end, want a number",
-		`region = eu`:               `at character 10: found "eu"`,
-		`region = 'eu`:              "at character 10: a quote is not closed",
-		`region = 'eu' AND`:         "at character 18: found its end, want a column",
-		`region = 'eu' id`:          `at character 15: found "id", want AND, OR or the end`,
-		`(region = 'eu'`:            `want ")"`,
-		`region = 5`:                "at character 10: the column holds no numbers: write '5'",
-		`id = 'five'`:               "at character 6: 'five' is not a number",
-		`id = 1.2.3`:                `at character 6: "1.2.3" is not a number`,
-		`paid > true`:               "at character 6: > compares numbers",
-		`region`:                    "want a comparison",
-		`city = 'x'`:                "at character 1: there is no column city",
-		`region = NULL`:             "write IS NULL",
-		`region = true`:             "the column is not boolean",
-		`born > '2000'`:             "want YYYY-MM-DD",
-		`born > 'yesterday'`:        "want YYYY-MM-DD",
-		`id LIKE '7%'`:              "LIKE matches text only",
-		`region LIKE 'a\'`:          "ends with its escape character",
-		`region IN ()`:              "want a number, a text",
-		`region IN ('a' 'b')`:       `want "," or ")"`,
-		`region NOT = 'a'`:          "want IN or LIKE",
-		`and = 1`:                   "want a column",
-		`region = 'a' ; DROP`:       `at character 14: unexpected ";"`,
-		`"Odd name" < 'a'`:          "compares numbers, text, dates",
-		strings.Repeat("(", 200):    "more than 100 levels",
-		strings.Repeat("not ", 200): "more than 100 levels",
-		strings.Repeat(" ", 65<<10): "want no more than 65536",
+		``:                    "at character 1: found its end, want a column",
+		`region =`:            "at character 9: found its end, want a number",
+		`region = eu`:         `at character 10: found "eu"`,
+		`region = 'eu`:        "at character 10: a quote is not closed",
+		`region = 'eu' AND`:   "at character 18: found its end, want a column",
+		`region = 'eu' id`:    `at character 15: found "id", want AND, OR or the end`,
+		`(region = 'eu'`:      `want ")"`,
+		`region = 5`:          "at character 10: the column holds no numbers: write '5'",
+		`id = 'five'`:         "at character 6: 'five' is not a number",
+		`id = 1.2.3`:          `at character 6: "1.2.3" is not a number`,
+		`paid > true`:         "at character 6: > compares numbers",
+		`region`:              "want a comparison",
+		`city = 'x'`:          "at character 1: there is no column city",
+		`region = NULL`:       "write IS NULL",
+		`region = true`:       "the column is not boolean",
+		`born > '2000'`:       "want YYYY-MM-DD",
+		`born > 'yesterday'`:  "want YYYY-MM-DD",
+		`id LIKE '7%'`:        "LIKE matches text only",
+		`region LIKE 'a\'`:    "ends with its escape character",
+		`region IN ()`:        "want a number, a text",
+		`region IN ('a' 'b')`: `want "," or ")"`,
+		`region NOT = 'a'`:    "want IN or LIKE",
+		`and = 1`:             "want a column",
+		`region = 'a' ; DROP`: `at character 14: unexpected ";"`,
+		`"Odd name" < '5f3e8f4c-0000-0000-0000-000000000001'`: "compares numbers, text, dates",
+		strings.Repeat("(", 200):                              "more than 100 levels",
+		strings.Repeat("not ", 200):                           "more than 100 levels",
+		strings.Repeat(" ", 65<<10):                           "want no more than 65536",
 	} {
 		if _, err := Bind(people, []string{text}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40s: %v, want %q", text, err, want)

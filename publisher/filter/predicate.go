@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -152,7 +153,13 @@ func (p *predicates) compared(c column) (node, error) {
 	return compared{c, operators[operator.text], constant}, err
 }
 
-func (c class) ordered() bool { return c != otherClass && c != boolClass && c != caselessClass }
+func (c class) ordered() bool {
+	switch c {
+	case boolClass, caselessClass, clockClass, uuidClass, otherClass:
+		return false
+	}
+	return true
+}
 
 func (p *predicates) in(c column) (node, error) {
 	if !p.accept("(") {
@@ -181,7 +188,7 @@ func (p *predicates) like(c column) (node, error) {
 	}
 	p.next++
 	switch c.class {
-	case textClass, padClass, otherClass, anyClass:
+	case textClass, padClass, clockClass, uuidClass, otherClass, anyClass:
 	default:
 		return nil, t.errorf("LIKE matches text only")
 	}
@@ -225,6 +232,8 @@ func (p *predicates) constant(c column) ([]byte, error) {
 	return nil, p.unexpected("a number, a text in single quotes, TRUE or FALSE")
 }
 
+var uuid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+
 // quoted returns the text of a literal in the form in which PostgreSQL prints it for the column.
 func (t token) quoted(c column) ([]byte, error) {
 	switch c.class {
@@ -232,13 +241,26 @@ func (t token) quoted(c column) ([]byte, error) {
 		if !isNumber(t.text) {
 			return nil, t.errorf("'%s' is not a number", t.text)
 		}
-	case timeClass:
-		if !isTime(t.text) {
-			return nil, t.errorf("'%s': want YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, in UTC if the column has a time zone", t.text)
+	case timeClass, dateClass:
+		printed, ok := printedTime(t.text)
+		switch {
+		case !ok:
+			return nil, t.errorf("'%s': want YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, with up to six more digits, in UTC if the column has a time zone", t.text)
+		case c.class == dateClass && len(printed) > len("2006-01-02") && !strings.HasSuffix(printed, midnight):
+			return nil, t.errorf("'%s': the column has no time of day: want YYYY-MM-DD", t.text)
 		}
-		if whole, fraction, ok := strings.Cut(strings.TrimSuffix(t.text, "+00"), "."); ok { // printed without trailing zeros
-			return []byte(strings.TrimRight(whole+"."+fraction, "0")), nil
+		return []byte(printed), nil
+	case clockClass:
+		printed, ok := printedClock(t.text)
+		if !ok {
+			return nil, t.errorf("'%s': want HH:MM:SS, with up to six more digits", t.text)
 		}
+		return []byte(printed), nil
+	case uuidClass:
+		if !uuid.MatchString(t.text) {
+			return nil, t.errorf("'%s': want a UUID, XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX", t.text)
+		}
+		return []byte(strings.ToLower(t.text)), nil
 	case boolClass:
 		if value, err := strconv.ParseBool(t.text); err == nil {
 			return strconv.AppendBool(nil, value)[:1], nil
