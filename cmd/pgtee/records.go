@@ -39,7 +39,7 @@ type valueFlags struct {
 	IntervalHandlingMode string `help:"Form of interval: numeric, string." default:"numeric" placeholder:"MODE"`
 	HstoreHandlingMode   string `help:"Form of hstore: json, map." default:"json" placeholder:"MODE"`
 	UnknownDatatypes     string `help:"Form of types that Debezium does not know: text, bytes (of the text), omit." default:"text" placeholder:"MODE"`
-	UnavailableValue     string `name:"unavailable-value-placeholder" help:"Placeholder for a TOAST value that is not in the WAL." default:"__debezium_unavailable_value" placeholder:"TEXT"`
+	UnavailableValue     string `name:"unavailable-value-placeholder" help:"Placeholder for a TOAST value that is not in the WAL: a text, or octets as hex:AABB." default:"__debezium_unavailable_value" placeholder:"TEXT"`
 }
 
 // modes returns the flags in the form that the encoder takes.

@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,7 +17,7 @@ type Modes struct {
 	Unknown   UnknownMode
 
 	MoneyFractionDigits    *int   // money.fraction.digits: digits after the decimal point, further ones are rounded; nil: 2
-	UnavailablePlaceholder string // unavailable.value.placeholder, for a TOAST value that is not in the WAL; "": Debezium's
+	UnavailablePlaceholder string // octets of unavailable.value.placeholder, for a TOAST value that is not in the WAL; "": Debezium's
 }
 
 // DecimalMode is decimal.handling.mode: the form of numeric and money.
@@ -123,8 +124,7 @@ func (m *Modes) Set(key, value string) error {
 	case "money.fraction.digits":
 		return m.setMoneyDigits(value)
 	case "unavailable.value.placeholder":
-		m.UnavailablePlaceholder = value
-		return nil
+		return m.setPlaceholder(value)
 	}
 	return fmt.Errorf("unknown setting %q: use one of %s", key, strings.Join(ModeKeys, ", "))
 }
@@ -161,6 +161,21 @@ func (m *Modes) setMoneyDigits(value string) error {
 		return fmt.Errorf("money.fraction.digits=%q: use a number from 0 to %d", value, maxMoneyDigits)
 	}
 	m.MoneyFractionDigits = &digits
+	return nil
+}
+
+// setPlaceholder takes a text, or octets as hex:AABB.
+func (m *Modes) setPlaceholder(value string) error {
+	digits, isHex := strings.CutPrefix(value, "hex:")
+	if !isHex {
+		m.UnavailablePlaceholder = value
+		return nil
+	}
+	octets, err := hex.DecodeString(digits)
+	if err != nil || len(octets) == 0 {
+		return fmt.Errorf("unavailable.value.placeholder=%q: use pairs of hexadecimal digits after hex:", value)
+	}
+	m.UnavailablePlaceholder = string(octets)
 	return nil
 }
 

@@ -188,6 +188,10 @@ func TestFit(t *testing.T) {
 		{"binary.handling.mode=hex unavailable.value.placeholder=no", oidBytea, -1, pgoutput.Unchanged, "", `"no"`, `null`},
 		{"unavailable.value.placeholder=no", 1007, -1, pgoutput.Unchanged, "", `[110,111]`, `null`},
 		{"unavailable.value.placeholder=é", 1007, -1, pgoutput.Unchanged, "", `[-61,-87]`, `null`},
+		{"unavailable.value.placeholder=hex:6E6f", oidText, -1, pgoutput.Unchanged, "", `"no"`, `null`},
+		{"unavailable.value.placeholder=hex:AABB", oidText, -1, pgoutput.Unchanged, "", `"��"`, `null`},
+		{"unavailable.value.placeholder=hex:AABB", oidBytea, -1, pgoutput.Unchanged, "", `"qrs="`, `null`},
+		{"unavailable.value.placeholder=hex:AABB", 1007, -1, pgoutput.Unchanged, "", `[-86,-69]`, `null`},
 		{"unavailable.value.placeholder=no", hstoreOID, -1, pgoutput.Unchanged, "", `"{\"no\":\"no\"}"`, `null`},
 		{"hstore.handling.mode=map", hstoreOID, -1, pgoutput.Unchanged, "", `{"__debezium_unavailable_value":"__debezium_unavailable_value"}`, `null`},
 		{"", 2951, -1, pgoutput.Unchanged, "", `["b68a35a7-17ad-35b3-af2a-ae46edb4545a"]`, `null`},
@@ -203,17 +207,19 @@ func TestFit(t *testing.T) {
 
 func TestModesSet(t *testing.T) {
 	for setting, want := range map[string]string{
-		"decimal.handling.mode=exact":      `decimal.handling.mode="exact": use one of precise, double, string`,
-		"time.precision.mode=exact":        `time.precision.mode="exact": use one of adaptive, adaptive_time_microseconds, connect, isostring, microseconds, nanoseconds, structured`,
-		"money.fraction.digits=x":          `money.fraction.digits="x": use a number from 0 to 18`,
-		"money.fraction.digits=-1":         `money.fraction.digits="-1": use a number from 0 to 18`,
-		"include.unknown.datatypes=maybe":  `include.unknown.datatypes="maybe": use true or false`,
-		"snapshot.mode=initial":            `unknown setting "snapshot.mode"`,
-		"interval.handling.mode= STRING":   "",
-		"include.unknown.datatypes=true":   "",
-		"hstore.handling.mode=":            "",
-		"binary.handling.mode=hex":         "",
-		"unavailable.value.placeholder=no": "",
+		"decimal.handling.mode=exact":         `decimal.handling.mode="exact": use one of precise, double, string`,
+		"time.precision.mode=exact":           `time.precision.mode="exact": use one of adaptive, adaptive_time_microseconds, connect, isostring, microseconds, nanoseconds, structured`,
+		"money.fraction.digits=x":             `money.fraction.digits="x": use a number from 0 to 18`,
+		"money.fraction.digits=-1":            `money.fraction.digits="-1": use a number from 0 to 18`,
+		"include.unknown.datatypes=maybe":     `include.unknown.datatypes="maybe": use true or false`,
+		"unavailable.value.placeholder=hex:A": `unavailable.value.placeholder="hex:A": use pairs of hexadecimal digits after hex:`,
+		"unavailable.value.placeholder=hex:":  `unavailable.value.placeholder="hex:": use pairs`,
+		"snapshot.mode=initial":               `unknown setting "snapshot.mode"`,
+		"interval.handling.mode= STRING":      "",
+		"include.unknown.datatypes=true":      "",
+		"hstore.handling.mode=":               "",
+		"binary.handling.mode=hex":            "",
+		"unavailable.value.placeholder=no":    "",
 	} {
 		var m Modes
 		key, value, _ := strings.Cut(setting, "=")

@@ -37,14 +37,15 @@ func (p Placeholders) Include(json []byte) bool {
 func (m *Modes) Placeholders() Placeholders { return m.placeholders().all }
 
 func (m *Modes) placeholders() placeholders {
-	raw := m.placeholder()
+	octets := m.placeholder()
+	raw := string([]rune(octets)) // as Java reads octets that are not UTF-8
 	p := placeholders{raw: raw, text: string(record.AppendJSONString(nil, raw))}
 	if p.bytes = p.text; m.Binary != BinaryHex {
-		p.bytes = string(m.Binary.append(nil, []byte(raw)))
+		p.bytes = string(m.Binary.append(nil, []byte(octets)))
 	}
 	p.texts, p.byteses = "["+p.text+"]", "["+p.bytes+"]"
-	p.codes = "[" + signedCodes(raw) + "]"
-	p.uuids = `["` + nameUUID(raw) + `"]`
+	p.codes = "[" + signedCodes(octets) + "]"
+	p.uuids = `["` + nameUUID(octets) + `"]`
 	p.pair = "{" + p.text + ":" + p.text + "}"
 	p.pairText = string(record.AppendJSONString(nil, p.pair))
 	for _, json := range []string{p.text, p.bytes, p.texts, p.byteses, p.codes, p.uuids, p.pair, p.pairText} {
