@@ -19,7 +19,7 @@ type Comparison struct {
 	Table          string // name in the source
 	Source, Target int64  // number of rows
 	Equal          bool
-	Differences    []string // keys of the first few rows that differ
+	Differences    []string // columns that the target lacks, and keys of the first few rows that differ
 	Missing        bool     // the target has no such table
 }
 
@@ -175,12 +175,7 @@ func compare(ctx context.Context, cfg *Config, source *pgconn.PgConn, t *target,
 		c.Missing = true
 		return c, nil
 	}
-	var shared []string
-	for _, column := range from.columns {
-		if _, both := to.byName[column.name]; both {
-			shared = append(shared, column.quoted)
-		}
-	}
+	shared, lacking := cfg.shared(c.Table, from, to)
 	var digests [2][]string
 	for i, side := range []struct {
 		conn  *pgconn.PgConn
@@ -193,11 +188,28 @@ func compare(ctx context.Context, cfg *Config, source *pgconn.PgConn, t *target,
 		digests[i] = rows[0]
 	}
 	c.Source, c.Target = integer(digests[0][0]), integer(digests[1][0])
-	if c.Equal = slices.Equal(digests[0], digests[1]); c.Equal || len(from.unique) == 0 {
+	alike := slices.Equal(digests[0], digests[1])
+	if c.Equal = alike && lacking == nil; lacking != nil {
+		c.Differences = []string{fmt.Sprintf("column %s is missing in the target: add it there, or leave it out with --ignore-columns", strings.Join(lacking, ", "))}
+	}
+	if alike || len(from.unique) == 0 || slices.ContainsFunc(from.unique[0].columns, func(i int) bool { return !slices.Contains(shared, from.columns[i].quoted) }) {
 		return c, nil
 	}
-	c.Differences, err = differences(ctx, source, t.conn, from, to, shared)
+	rows, err := differences(ctx, source, t.conn, from, to, shared)
+	c.Differences = append(c.Differences, rows...)
 	return c, err
+}
+
+// shared returns the columns of a table of the source that are compared, and those that the target lacks although they are not ignored; both are quoted.
+func (c *Config) shared(name string, from, to *table) (shared, lacking []string) {
+	for _, column := range from.columns {
+		if _, both := to.byName[column.name]; both {
+			shared = append(shared, column.quoted)
+		} else if !matchesAny(c.IgnoreColumns, name+"."+column.name) {
+			lacking = append(lacking, column.quoted)
+		}
+	}
+	return shared, lacking
 }
 
 // hashOf returns SQL for a hash over the texts of a row's columns.
