@@ -66,9 +66,19 @@ func TestApplyNamesConflicts(t *testing.T) {
 	}
 }
 
-// A change that is skipped leaves the row, and what comes behind it is applied.
+// obstacles are tables with unique values of all kinds.
+const obstacles = `
+CREATE TABLE parts (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (100);
+CREATE TABLE mail (id int PRIMARY KEY, email text); CREATE UNIQUE INDEX ON mail (lower(email));
+CREATE TABLE live (id int PRIMARY KEY, name text, gone int); CREATE UNIQUE INDEX ON live (name) WHERE gone IS NULL;
+CREATE TABLE busy (id int PRIMARY KEY, during int4range, EXCLUDE USING gist (during WITH &&));
+CREATE TABLE single (id int PRIMARY KEY, v int UNIQUE NULLS NOT DISTINCT);
+CREATE TABLE made (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED UNIQUE);
+CREATE TABLE wide (id int PRIMARY KEY);`
+
+// A change that is skipped leaves the row, and what comes behind it is applied. With the policy overwrite the row in the way is found by any unique index.
 func TestApplySkips(t *testing.T) {
-	a := newApplied(t, conflictSchema)
+	a := newApplied(t, conflictSchema+obstacles)
 	a.Write("INSERT INTO t VALUES (1, 1, 'one')")
 	a.ExpectApplied()
 	a.ExecTarget("INSERT INTO t VALUES (2, 2, 'theirs')", "DELETE FROM t WHERE id = 1")
@@ -83,6 +93,23 @@ func TestApplySkips(t *testing.T) {
 	if got := a.rows(a.targetURL(), "p"); got != "(1,3)" {
 		t.Errorf("p is %q", got)
 	}
+	a.Write("INSERT INTO mail VALUES (20, 'b@x')", "INSERT INTO busy VALUES (20, '[20,25)')")
+	a.ExpectApplied()
+	a.ExecTarget("INSERT INTO parts VALUES (1, 'theirs')", "DELETE FROM mail", "INSERT INTO mail VALUES (11, 'A@x'), (21, 'B@x')", "INSERT INTO live VALUES (11, 'a', NULL)",
+		"INSERT INTO busy VALUES (11, '[1,5)'), (12, '[6,9)'), (21, '[26,30)')", "INSERT INTO single VALUES (11, NULL)", "INSERT INTO made VALUES (11, 5)",
+		"ALTER TABLE wide ADD own int DEFAULT 1 UNIQUE", "INSERT INTO wide VALUES (11)")
+	a.Write("INSERT INTO parts VALUES (1, 'ours')", "INSERT INTO mail VALUES (10, 'a@X')", "UPDATE mail SET email = 'b@X' WHERE id = 20", "INSERT INTO live VALUES (10, 'a', NULL), (12, 'a', 1)",
+		"INSERT INTO busy VALUES (10, '[2,8)')", "UPDATE busy SET during = '[22,28)' WHERE id = 20", "INSERT INTO single VALUES (10, NULL)", "INSERT INTO made VALUES (10, 5)", "INSERT INTO wide VALUES (10)")
+	if out, code := a.Apply("--on-conflict", "overwrite"); code != 3 || !strings.Contains(out, "wide_own_key") || strings.Contains(out, "=overwrite") {
+		t.Errorf("a row that cannot be found: apply exits with %d:\n%s", code, out)
+	}
+	if got := a.valueAt(a.targetURL(), `SELECT string_agg("table" || ' ' || (existing IS NULL)::text, ',' ORDER BY "table") FROM pgtee.conflicts WHERE conflict = 'insert_exists' AND action <> 'skipped'`); got != "public.busy false,public.live false,public.made false,public.mail false,public.parts false,public.single false,public.wide true" {
+		t.Errorf("pgtee.conflicts has %q", got)
+	}
+	a.ExecTarget("DELETE FROM wide")
+	a.ExpectApplied("--on-conflict", "overwrite")
+	a.ExecTarget("ALTER TABLE wide DROP own")
+	a.ExpectEqual("parts", "mail", "live", "busy", "single", "made", "wide")
 }
 
 // What a user does wrong gets one line that says what to do, and leaves the target as it was.

@@ -288,6 +288,7 @@ func (t *target) writeOne(ctx context.Context, b *batch, c *change) error {
 	if err != nil || found == nil {
 		return err
 	}
+	found.tried = list
 	if err := t.exec(ctx, "ROLLBACK TO SAVEPOINT change"); err != nil {
 		return err
 	}
@@ -316,6 +317,9 @@ func (t *target) try(ctx context.Context, c *change, list []statement) (*conflic
 	for _, s := range list {
 		rows, err := t.run(ctx, s)
 		found, err := t.conflictIn(c, []statement{s}, []int64{rows}, 0, err)
+		if found != nil {
+			found.tried = list
+		}
 		if err != nil || found != nil {
 			return found, err
 		}
@@ -350,41 +354,43 @@ func (t *target) overwrite(ctx context.Context, b *batch, c *change, found *conf
 		if !c.whole {
 			return "skipped: the stream does not have the whole row", nil
 		}
-		known := presentColumns(c.table, c.row)
-		again, err := t.try(ctx, c, []statement{{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}})
-		if err == nil && again != nil {
-			err = t.haltFor(c, again)
+		again, err := t.insertWhole(ctx, b, c)
+		if err != nil || again == nil {
+			return "inserted", err
 		}
-		return "inserted", err
+		return t.overwrite(ctx, b, c, again)
 	}
-	for range len(c.table.unique) + 1 {
-		index := c.table.index(found.constraint)
-		if index == nil || !hasAll(c.row, index.columns) {
-			return "", t.haltFor(c, found)
-		}
+	for range maxObstacles {
 		if err := t.exec(ctx, "ROLLBACK TO SAVEPOINT change"); err != nil {
 			return "", err
 		}
-		if err := t.removeExisting(ctx, b, c, index); err != nil {
+		o, err := t.obstacleOf(ctx, c, found)
+		if err != nil {
 			return "", err
 		}
-		again, err := t.try(ctx, c, t.statementsOf(b, c))
+		if o == nil {
+			break
+		}
+		removed, err := t.removeObstacles(ctx, b, c, o)
+		refused, err := t.conflictIn(c, nil, nil, 0, err)
+		switch {
+		case err != nil:
+			return "", err
+		case refused != nil: // other rows of the target refer to it
+			return "", t.halt(ctx, c, refused)
+		case removed == 0:
+			return "", t.halt(ctx, c, found)
+		}
+		again, err := t.try(ctx, c, found.tried)
 		if err != nil || again == nil {
 			return "the row that was there is replaced", err
 		}
 		found = again
 	}
-	return "", t.haltFor(c, found)
+	return "", t.halt(ctx, c, found)
 }
 
 // hasAll reports whether a row has known values other than NULL for all the columns.
 func hasAll(row []value, columns []int) bool {
 	return !slices.ContainsFunc(columns, func(i int) bool { return i >= len(row) || row[i].kind != isText })
-}
-
-func (t *target) removeExisting(ctx context.Context, b *batch, c *change, index *uniqueIndex) error {
-	if _, err := t.run(ctx, statement{deleteSQL(c.table, index.columns), rowParams(b, nil, c.row, index.columns), -1}); err != nil {
-		return err
-	}
-	return t.exec(ctx, "SAVEPOINT change")
 }

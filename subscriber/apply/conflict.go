@@ -17,14 +17,16 @@ import (
 type conflict struct {
 	kind       string
 	code       string // SQLSTATE; "": the server did not report an error
+	schema     string // of the constraint
 	constraint string
 	message    string // error message of the server or, without a code, what happened to the change: "found no row"
 	existing   string // JSON of the conflicting row; "": none
+	tried      []statement
 }
 
 // conflictOf classifies an error reported by the server.
 func conflictOf(c *change, refused *pgconn.PgError) *conflict {
-	found := &conflict{code: refused.Code, constraint: refused.ConstraintName, message: refused.Message}
+	found := &conflict{code: refused.Code, schema: refused.SchemaName, constraint: refused.ConstraintName, message: refused.Message}
 	if refused.Detail != "" {
 		found.message += " (" + refused.Detail + ")"
 	}
@@ -73,6 +75,11 @@ func (t *target) settle(ctx context.Context, b *batch, c *change, found *conflic
 		}
 		return t.report(ctx, c, found, action)
 	}
+	return t.halt(ctx, c, found)
+}
+
+// halt ends the transaction, records a conflict and returns its error.
+func (t *target) halt(ctx context.Context, c *change, found *conflict) error {
 	if err := t.rollback(ctx); err != nil {
 		return err
 	}
@@ -87,27 +94,24 @@ func (t *target) insertMissing(ctx context.Context, b *batch, c *change) error {
 	if !c.whole {
 		return nil
 	}
-	known := presentColumns(c.table, c.row)
-	again, err := t.try(ctx, c, []statement{{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}})
-	if err == nil && again != nil {
-		err = t.haltFor(c, again)
+	again, err := t.insertWhole(ctx, b, c)
+	if err != nil || again == nil {
+		return err
 	}
-	return err
+	if err := t.exec(ctx, "ROLLBACK TO SAVEPOINT change"); err != nil {
+		return err
+	}
+	return t.settle(ctx, b, c, again)
 }
 
-// readExisting reads the conflicting row.
-func (t *target) readExisting(ctx context.Context, b *batch, c *change, found *conflict) error {
-	index := c.table.index(found.constraint)
-	if index == nil || !hasAll(c.row, index.columns) {
-		return nil
+// insertWhole inserts the row of an UPDATE that has found none, and returns the conflict that this causes, nil if there is none.
+func (t *target) insertWhole(ctx context.Context, b *batch, c *change) (*conflict, error) {
+	known := presentColumns(c.table, c.row)
+	again, err := t.try(ctx, c, []statement{{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}})
+	if again != nil && again.code == "" {
+		again = suppressed()
 	}
-	sql := fmt.Sprintf("SELECT pg_catalog.to_jsonb(t)::pg_catalog.text FROM %s AS t, %s WHERE %s LIMIT 1", c.table.own, unnested(len(index.columns)), sameKey(c.table, index.columns))
-	params := rowParams(b, nil, c.row, index.columns)
-	result := t.conn.ExecParams(ctx, sql, params, nil, binaryFormat, nil).Read()
-	if result.Err == nil && len(result.Rows) == 1 {
-		found.existing = string(result.Rows[0][0])
-	}
-	return result.Err
+	return again, err
 }
 
 var operations = map[byte]string{'c': "INSERT", 'u': "UPDATE", 'd': "DELETE", 'r': "row of a snapshot"}
@@ -128,7 +132,14 @@ func (t *target) haltFor(c *change, found *conflict) error {
 	if t.cfg.Archive != nil {
 		kept = ", which is not in the archive"
 	}
-	repair := fmt.Sprintf("correct the row in the target and start again, or start with --on-conflict %s=skip or =overwrite; pgtee.conflicts in the target has both rows", c.table.source)
+	rows, policies := "the change", "=skip or =overwrite"
+	if found.existing != "" {
+		rows = "both rows"
+	}
+	if c.table.policy == PolicyOverwrite {
+		policies = "=skip"
+	}
+	repair := fmt.Sprintf("correct the row in the target and start again, or start with --on-conflict %s%s; pgtee.conflicts in the target has %s", c.table.source, policies, rows)
 	switch {
 	case found.kind == "incomplete" && c.finds():
 		repair = fmt.Sprintf("copy the row from the source, or from its pieces in topic %[1]s%[3]s, and start with --on-conflict %[2]s=skip until the event is passed; or start with --on-conflict %[2]s=overwrite, which writes the row without those values, and complete the rows that are then listed in pgtee.conflicts",
@@ -206,19 +217,24 @@ func (t *target) conflictIn(c *change, list []statement, counts []int64, first i
 	}
 	for i, s := range list {
 		if s.rows >= 0 && counts[first+i] != s.rows {
-			return t.missing(c), nil
+			return missing(c), nil
 		}
 	}
 	return nil, nil
 }
 
 // missing returns the conflict of a change that has written no row.
-func (t *target) missing(c *change) *conflict {
+func missing(c *change) *conflict {
 	switch c.op {
 	case 'd':
 		return &conflict{kind: "delete_missing", message: "found no row"}
 	case 'u':
 		return &conflict{kind: "update_missing", message: "found no row"}
 	}
+	return suppressed()
+}
+
+// suppressed returns the conflict of an INSERT that has written no row.
+func suppressed() *conflict {
 	return &conflict{kind: "refused", message: "was suppressed by a trigger or rule of the target"}
 }

@@ -52,7 +52,6 @@ type column struct {
 type uniqueIndex struct {
 	name     string
 	columns  []int
-	primary  bool
 	deferred bool
 }
 
@@ -150,7 +149,7 @@ const columnsQuery = `SELECT a.attname, pg_catalog.quote_ident(a.attname), a.att
   a.attgenerated::pg_catalog.text, a.attidentity::pg_catalog.text, a.attnum::pg_catalog.text
 FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`
 
-const uniqueQuery = `SELECT c.relname, i.indisprimary::pg_catalog.text, (NOT i.indimmediate)::pg_catalog.text, pg_catalog.array_to_string((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1], ' ')
+const uniqueQuery = `SELECT c.relname, (NOT i.indimmediate)::pg_catalog.text, pg_catalog.array_to_string((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1], ' ')
 FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 WHERE i.indrelid = $1::pg_catalog.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
 ORDER BY i.indisprimary DESC, c.relname`
@@ -194,23 +193,13 @@ func (c *catalog) table(ctx context.Context, schema, name string) (*table, error
 		return nil, err
 	}
 	for _, row := range rows {
-		index := uniqueIndex{name: row[0], primary: row[1] == "true", deferred: row[2] == "true"}
-		for number := range strings.FieldsSeq(row[3]) {
+		index := uniqueIndex{name: row[0], deferred: row[1] == "true"}
+		for number := range strings.FieldsSeq(row[2]) {
 			index.columns = append(index.columns, numbers[number])
 		}
 		t.unique = append(t.unique, index)
 	}
 	return t, nil
-}
-
-// index returns the unique index with a name, nil if there is none.
-func (t *table) index(name string) *uniqueIndex {
-	for i := range t.unique {
-		if t.unique[i].name == name {
-			return &t.unique[i]
-		}
-	}
-	return nil
 }
 
 // sameColumns reports whether two lists have the same columns, in any order.
