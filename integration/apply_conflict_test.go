@@ -329,7 +329,7 @@ func TestApplyNamesDeferredConflicts(t *testing.T) {
 	t.Cleanup(func() { a.ExecTarget("DROP OWNED BY deferring CASCADE") })
 	apply := func(policy string) (string, int) {
 		a.Drain()
-		return a.Pgtee("apply", "--once", "--kafka", a.broker.Address, "--prefix", a.prefix, "--origin", "off", "--on-conflict", policy,
+		return a.Pgtee("apply", "--once", "--kafka", a.broker.Address, "--prefix", a.prefix, "--origin", "off", "--ddl", "apply", "--on-conflict", policy,
 			"--postgres", strings.Replace(a.targetURL(), "postgres@", "deferring@", 1))
 	}
 	if out, code := apply("error"); code != 0 {
@@ -353,4 +353,10 @@ func TestApplyNamesDeferredConflicts(t *testing.T) {
 	if got := a.valueAt(a.targetURL(), "SELECT string_agg(key ->> 'id' || ' ' || action, ',' ORDER BY event_id) FROM pgtee.conflicts"); got != "2 skipped,4 skipped" {
 		t.Errorf("pgtee.conflicts has %q", got)
 	}
+	a.ExecTarget("ALTER TABLE c OWNER TO deferring")
+	a.Write("INSERT INTO c VALUES (5, 3)", "TRUNCATE c", "INSERT INTO c VALUES (6, 3)", "ALTER TABLE c ADD v int", "INSERT INTO c VALUES (7, 1, 1)")
+	if out, code = apply("error"); code != 0 {
+		t.Fatalf("checks of a table that is truncated, and altered, are pending: apply exits with %d:\n%s", code, out)
+	}
+	a.ExpectEqual("c")
 }

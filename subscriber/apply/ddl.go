@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -350,8 +349,9 @@ func (t *target) wasRun(ctx context.Context, d *ddlRecord) (bool, error) {
 	return false, nil
 }
 
-// define runs a DDL command.
-func (t *target) define(ctx context.Context, d *ddlRecord) error {
+// define runs the DDL command of a batch.
+func (t *target) define(ctx context.Context, b *batch) error {
+	d := b.ddl
 	if d.Atomic {
 		if err := t.open(ctx); err != nil {
 			return err
@@ -368,12 +368,12 @@ func (t *target) define(ctx context.Context, d *ddlRecord) error {
 	if err := t.exec(ctx, fmt.Sprintf("SET search_path = %s, public, pg_catalog", postgres.QuoteIdentifier(d.schemaOf()))); err != nil {
 		return err
 	}
-	err = t.exec(ctx, d.Text)
+	err = t.afterChecks(ctx, b, d.Text)
 	if !d.Atomic && d.isDone(postgres.State(err)) {
 		err = nil
 	}
-	if refused := (*pgconn.PgError)(nil); err != nil {
-		if asPgError(err, &refused) && !postgres.Retriable(err) {
+	if err != nil {
+		if refused := final(err); refused != nil {
 			return Halt{fmt.Sprintf("the target refused %s, run by %s at the source: %s: `%s`", d.Command, d.User, refused.Message, d.Text),
 				"change the target as the statement would, and start with --ddl ignore until it is passed"}
 		}

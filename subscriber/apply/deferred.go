@@ -86,6 +86,31 @@ func (t *target) checkNow(ctx context.Context, late violation) (bool, error) {
 	return refused != nil && late.is(refused), err
 }
 
+// afterChecks runs a command. PostgreSQL refuses to truncate or alter a table while deferred checks of it are pending (55006): then they are made first. At the
+// source they were made by then, because the transactions before it had ended, or because the constraint is not deferred there.
+func (t *target) afterChecks(ctx context.Context, b *batch, sql string) error {
+	if t.replica || !t.inside {
+		return t.exec(ctx, sql)
+	}
+	if err := t.exec(ctx, "SAVEPOINT command"); err != nil {
+		return err
+	}
+	err := t.exec(ctx, sql)
+	if postgres.State(err) == "55006" {
+		err = t.exec(ctx, "ROLLBACK TO SAVEPOINT command; SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
+		if err != nil && !b.careful { // an earlier transaction may have violated the constraint
+			return suspect(err)
+		}
+		if err == nil {
+			err = t.exec(ctx, sql)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return t.exec(ctx, "RELEASE SAVEPOINT command")
+}
+
 const foreignKeyQuery = `SELECT pg_catalog.string_agg('t.' || pg_catalog.quote_ident(a.attname), ', ' ORDER BY k.place)
 FROM pg_catalog.pg_constraint AS c, pg_catalog.unnest(c.conkey) WITH ORDINALITY AS k(number, place) JOIN pg_catalog.pg_attribute AS a ON a.attnum = k.number
 WHERE c.conrelid = $1::pg_catalog.oid AND a.attrelid = c.conrelid AND c.conname = $2`

@@ -372,7 +372,7 @@ func (r *runner) write(ctx context.Context, t *target, a *assembler, first *prog
 func (t *target) write(ctx context.Context, b *batch, first *progress) (err error) {
 	switch {
 	case b.ddl != nil:
-		err = t.define(ctx, b.ddl)
+		err = t.define(ctx, b)
 	case len(b.truncate) > 0:
 		err = before(b.last, t.empty(ctx, b))
 	case len(b.changes) > 0 && b.careful:
@@ -406,7 +406,7 @@ func (t *target) empty(ctx context.Context, b *batch) error {
 		names = append(names, table.own)
 	}
 	if b.resync == "" {
-		err := t.exec(ctx, "TRUNCATE "+strings.Join(names, ", "))
+		err := t.afterChecks(ctx, b, "TRUNCATE "+strings.Join(names, ", "))
 		return t.refused(err, "TRUNCATE of "+strings.Join(names, ", "))
 	}
 	for _, name := range names {
@@ -419,14 +419,20 @@ func (t *target) empty(ctx context.Context, b *batch) error {
 
 // refused turns an error that a retry cannot repair into a Halt.
 func (t *target) refused(err error, what string) error {
-	var answer *pgconn.PgError
-	if err == nil || postgres.Retriable(err) || !asPgError(err, &answer) {
+	answer := final(err)
+	if answer == nil {
 		return err
 	}
 	return Halt{fmt.Sprintf("the target refused %s: %s", what, answer.Message), "grant the missing privilege to the user of --postgres, or remove the conflicting object"}
 }
 
-func asPgError(err error, answer **pgconn.PgError) bool { return errors.As(err, answer) }
+// final returns the error of the target if a retry cannot repair it, nor change by change; else nil.
+func final(err error) (answer *pgconn.PgError) {
+	if suspected := (suspicion{}); errors.As(err, &suspected) || postgres.Retriable(err) || !errors.As(err, &answer) {
+		return nil
+	}
+	return answer
+}
 
 // explain adds a repair to errors that have none.
 func explain(err error) error {
