@@ -26,6 +26,10 @@ func TestApplyDDLOfAQuery(t *testing.T) {
 	a.Write("ALTER TABLE b ADD COLUMN n int DEFAULT 1; ALTER TABLE b ADD COLUMN m int DEFAULT 2; ALTER TABLE b RENAME v TO w; CREATE INDEX ON b (n); CREATE INDEX ON b (m)", "INSERT INTO a VALUES (1)", "INSERT INTO b VALUES (1)")
 	a.ExpectApplied(applyDDL...)
 	a.ExpectEqual("a", "b", "(SELECT attname, atttypid::regtype FROM pg_attribute WHERE attrelid = 'b'::regclass)", "(SELECT indexdef FROM pg_indexes WHERE tablename = 'b')")
+	a.Write("CREATE SCHEMA app; CREATE TABLE app.b (id int PRIMARY KEY); CREATE FUNCTION app.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+		"SET search_path = app; CREATE TRIGGER touch BEFORE UPDATE ON b FOR EACH ROW EXECUTE FUNCTION touch(); GRANT SELECT ON b TO pg_monitor; GRANT SELECT ON app.b TO pg_monitor")
+	a.ExpectApplied(applyDDL...)
+	a.ExpectEqual("(SELECT tgrelid::regclass FROM pg_trigger WHERE tgname = 'touch')", "(SELECT relacl FROM pg_class WHERE relname = 'b')")
 }
 
 // The source's definitions are not run with what stands for their values.

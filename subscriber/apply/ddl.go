@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -196,13 +197,22 @@ func tableNamed(identity string) string {
 // createIndex finds the name of the table in CREATE INDEX.
 var createIndex = regexp.MustCompile(`(?is)^\s*create\s+(?:unique\s+)?index\s(?:.*?\s)?on\s+(?:only\s+)?((?:"(?:[^"]|"")+"|[^\s("])+)`)
 
-// tableOf returns schema.table of the table that an object belongs to; "" if that is not known. The name of a trigger, a policy or a rule has it
-// ("t on public.orders"); that of an index has only the schema, which is that of the table.
+var ownedName = regexp.MustCompile(`(?s)^(?:"(?:[^"]|"")+"|[^\s"]+) on (.*)$`)
+
+// owner returns what the name of a trigger, a policy or a rule says of its table: public.orders of "t on public.orders"; "" for other objects.
+func (o *ddlObject) owner() string {
+	if found := ownedName.FindStringSubmatch(o.Name); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
+// tableOf returns schema.table of the table that an object belongs to; "" if that is not known. The name of an index has only the schema, which is that of
+// the table.
 func (o *ddlObject) tableOf(text string) string {
 	switch o.Type {
 	case "trigger", "policy", "rule":
-		_, table, _ := strings.Cut(o.Name, " on ")
-		return tableNamed(table)
+		return tableNamed(o.owner())
 	case "index":
 		found := createIndex.FindStringSubmatch(text)
 		if found == nil {
@@ -275,6 +285,8 @@ func (d *ddlRecord) text() (string, error) {
 		return "", d.unknown(d.Why)
 	case strings.Contains(d.Own, redacted):
 		return "", d.unknown(fmt.Sprintf("it has values that are hidden: `%s`", d.Own))
+	case d.schemaOf() == "" && grantsUnqualified(d.Own):
+		return "", nil // the record of a GRANT has no objects, so it may be about other ones in the target
 	case d.Own != "":
 		return d.Own, nil
 	case d.Command == "CREATE TABLE" && created != "":
@@ -304,14 +316,41 @@ func (d *ddlRecord) create() string {
 	return ""
 }
 
-// schemaOf returns the schema in which to resolve unqualified names of a command.
+// schemaOf returns the schema in which to resolve unqualified names of a command; "" if its objects have none. That of a trigger, a policy or a rule is the
+// schema of its table.
 func (d *ddlRecord) schemaOf() string {
 	for _, o := range d.Objects {
-		if o.Schema != "" && !strings.HasPrefix(o.Schema, "pg_") {
-			return o.Schema
+		schema := o.Schema
+		if parts := outbox.IdentityParts(o.owner()); schema == "" && len(parts) > 1 {
+			schema = parts[0]
+		}
+		if schema != "" && !strings.HasPrefix(schema, "pg_") {
+			return schema
 		}
 	}
-	return "public"
+	return ""
+}
+
+var (
+	grantOn     = regexp.MustCompile(`(?is)^\s*(?:grant|revoke)\s.*?\son\s+(.*?)\s+(?:to|from)\s`)
+	outOfSchema = regexp.MustCompile(`(?i)^(?:all|database|foreign|language|large|parameter|schema|tablespace)\s`)
+	grantKind   = regexp.MustCompile(`(?i)^(?:table|sequence|function|procedure|routine|type|domain)\s+`)
+	listItem    = regexp.MustCompile(`(?:"(?:[^"]|"")+"|[^",])+`)
+	arguments   = regexp.MustCompile(`\([^)]*\)`)
+)
+
+// grantsUnqualified reports whether a GRANT or REVOKE is about objects in schemas and names one without its schema.
+func grantsUnqualified(sql string) bool {
+	on := grantOn.FindStringSubmatch(sql)
+	if on == nil || outOfSchema.MatchString(on[1]) {
+		return false
+	}
+	for _, name := range listItem.FindAllString(arguments.ReplaceAllString(grantKind.ReplaceAllString(on[1], ""), ""), -1) {
+		if len(outbox.IdentityParts(strings.TrimSpace(name))) < 2 {
+			return true
+		}
+	}
+	return false
 }
 
 // isDone reports whether an error of a command that cannot run in a transaction says that an earlier run has executed it.
@@ -365,7 +404,7 @@ func (t *target) define(ctx context.Context, b *batch) error {
 	if err != nil {
 		return err
 	}
-	if err := t.exec(ctx, fmt.Sprintf("SET search_path = %s, public, pg_catalog", postgres.QuoteIdentifier(d.schemaOf()))); err != nil {
+	if err := t.exec(ctx, fmt.Sprintf("SET search_path = %s, public, pg_catalog", postgres.QuoteIdentifier(cmp.Or(d.schemaOf(), "public")))); err != nil {
 		return err
 	}
 	err = t.afterChecks(ctx, b, d.Text)

@@ -49,6 +49,7 @@ func TestConcerns(t *testing.T) {
 		{without, ddlObject{Type: "index", Schema: "s", Name: "s.i"}, true, "CREATE INDEX i ON t (id)"},
 		{without, ddlObject{Type: "trigger", Name: "a on public.t"}, false, "CREATE TRIGGER a AFTER INSERT ON t EXECUTE FUNCTION f()"},
 		{without, ddlObject{Type: "policy", Name: `"p" on public.u`}, true, "CREATE POLICY p ON u"},
+		{without, ddlObject{Type: "trigger", Name: `"a on b" on public.t`}, false, `CREATE TRIGGER "a on b" AFTER INSERT ON t EXECUTE FUNCTION f()`},
 	} {
 		if got := c.cfg.concerns(&c.object, c.text); got != c.want {
 			t.Errorf("--tables %q --exclude-tables %q: %s %s: %v", c.cfg.Tables, c.cfg.ExcludeTables, c.object.Type, c.object.Name, got)
@@ -89,6 +90,40 @@ func TestRenames(t *testing.T) {
 	} {
 		if got := cfg.renames(&ddlRecord{Statement: c.statement, Objects: []ddlObject{c.object}}); got != c.want {
 			t.Errorf("%s: %q, want %q", c.statement, got, c.want)
+		}
+	}
+}
+
+func TestSchemaOf(t *testing.T) {
+	for _, c := range []struct {
+		object ddlObject
+		want   string
+	}{
+		{ddlObject{Type: "table", Schema: "app", Name: "app.t"}, "app"},
+		{ddlObject{Type: "trigger", Name: "touch on app.orders"}, "app"},
+		{ddlObject{Type: "policy", Name: `"a on b" on "my app".orders`}, "my app"},
+		{ddlObject{Type: "TABLE"}, ""},
+	} {
+		if got := (&ddlRecord{Objects: []ddlObject{{Type: "schema", Name: "s"}, c.object}}).schemaOf(); got != c.want {
+			t.Errorf("%s: %q, want %q", c.object.Name, got, c.want)
+		}
+	}
+}
+
+func TestGrantsUnqualified(t *testing.T) {
+	for sql, want := range map[string]bool{
+		"GRANT SELECT ON orders TO r":                                        true,
+		"grant select (a, b),\n update on table app.orders, t to r":          true,
+		"REVOKE GRANT OPTION FOR ALL ON FUNCTION f(int, text) FROM r":        true,
+		`GRANT SELECT ON app.orders, "my app"."t, u" TO r`:                   false,
+		"GRANT EXECUTE ON FUNCTION app.f(int, numeric(5,2)), app.g TO r":     false,
+		"GRANT USAGE ON SCHEMA app TO r":                                     false,
+		"GRANT SELECT ON ALL TABLES IN SCHEMA app TO r":                      false,
+		"GRANT reader TO alice":                                              false,
+		"ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO r": false,
+	} {
+		if got := grantsUnqualified(sql); got != want {
+			t.Errorf("%s: %v", sql, got)
 		}
 	}
 }
