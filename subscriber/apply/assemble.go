@@ -305,10 +305,16 @@ func (a *assembler) table(ctx context.Context) (*table, error) {
 	return t, nil
 }
 
-// forget discards all tables, so that they are looked up again.
-func (a *assembler) forget() {
+// forget discards all tables, so that they are looked up again. The batch is handed over before, because it uses them as they are.
+func (a *assembler) forget(ctx context.Context) error {
+	if !a.batch.empty() {
+		if err := a.hand(ctx, true); err != nil {
+			return err
+		}
+	}
 	clear(a.tables)
 	clear(a.absent)
+	return nil
 }
 
 // beginLoading is called with every mark: rows of a snapshot that was not known before may precede the mark or follow it.
@@ -317,13 +323,7 @@ func (a *assembler) beginLoading(ctx context.Context) error {
 		return nil
 	}
 	a.loading[everything] = load{}
-	if !a.batch.empty() { // it uses the tables as they are
-		if err := a.hand(ctx, true); err != nil {
-			return err
-		}
-	}
-	a.forget()
-	return nil
+	return a.forget(ctx)
 }
 
 // endLoading ends the loading of tables whose snapshots have finished. Everything before the watermark must have been taken.

@@ -82,7 +82,7 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	switch a.cfg.DDL {
 	case DDLIgnore:
 		a.log.Info("DDL of the source is ignored", zap.String("command", d.Command), zap.String("user", d.User))
-		return nil
+		return a.forget(ctx) // somebody may have run it on the target
 	case DDLApply:
 	default:
 		if !d.changesTables() {
@@ -118,8 +118,7 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	if err := a.settle(ctx); err != nil {
 		return err
 	}
-	a.forget()
-	return nil
+	return a.forget(ctx)
 }
 
 var (
