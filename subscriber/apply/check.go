@@ -134,7 +134,7 @@ func (c *checker) origin(ctx context.Context, t *target) error {
 
 // topics checks the topics and the tables they belong to.
 func (c *checker) topics(ctx context.Context, t *target, w *watcher, fresh bool) error {
-	found, err := w.topics(ctx)
+	found, _, err := w.topics(ctx)
 	if err != nil {
 		return err
 	}

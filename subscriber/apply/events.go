@@ -70,7 +70,7 @@ func Newest(ctx context.Context, cfg Config) (Mark, error) {
 	}
 	defer w.client.Close()
 	m := Mark{EndLSN: first.EndLSN, Timeline: first.Timeline, SystemID: first.SystemID, Database: first.Database, Slot: first.Slot, Cuts: first.Cuts}
-	topics, err := w.topics(ctx)
+	topics, _, err := w.topics(ctx)
 	if err != nil || len(topics) == 0 {
 		return m, err
 	}

@@ -175,3 +175,39 @@ func TestDeletedTopic(t *testing.T) {
 		t.Errorf("a topic was re-created: %v", err)
 	}
 }
+
+// The topics of a publisher whose prefix begins with ours are not ours, even if its slot has the same name; a table named progress makes no publisher.
+func TestPrefixesThatNest(t *testing.T) {
+	k := newKafka(t, "shop.public.orders", "shop.public.progress", "shop.eu.progress", "shop.eu.public.orders", "shop.eu.ddl", "shop.eu.orders")
+	theirs := func(topic, id string) {
+		k.Helper()
+		r := &kgo.Record{Topic: topic, Value: []byte(`{"v":2,"system_id":"2","slot":"s","end_lsn":"0/64"}`)}
+		if id != "" {
+			r.Headers = []kgo.RecordHeader{{Key: headerEventID, Value: []byte(id)}}
+		}
+		if err := k.client().ProduceSync(k.ctx, r).FirstErr(); err != nil {
+			k.Fatal(err)
+		}
+	}
+	theirs("shop.eu.public.orders", "2/s/1/0/64/1")
+	k.publish("shop.public.orders", 0x65, "1/s/1/0/64/1")
+	_, before, err := k.read(Mark{}, 0) // nothing tells yet whose topic it is
+	if err != nil || before.Topics["shop.eu.public.orders"] == "" {
+		t.Fatalf("reads %v (%v)", before.Topics, err)
+	}
+	theirs("shop.eu.progress", "")
+	theirs("shop.eu.ddl", "2/s/1/0/64/0")
+	theirs("shop.eu.orders", "2/s/1/0/65/2") // of table orders, without its schema
+	k.publish("shop.eu.orders", 0x66, "1/s/1/0/65/1")
+	k.publish("shop.public.progress", 0x67, "1/s/1/0/66/1")
+	k.deleteTopic("shop.eu.public.orders")
+	ids, after, err := k.read(before, 0)
+	if want := []string{"1/s/1/0/65/1", "1/s/1/0/66/1"}; err != nil || !reflect.DeepEqual(ids, want) {
+		t.Errorf("reads %v (%v), want %v", ids, err, want)
+	}
+	for _, topic := range []string{"shop.eu.ddl", "shop.eu.progress", "shop.eu.public.orders"} {
+		if _, has := after.Topics[topic]; has {
+			t.Errorf("reads topic %s", topic)
+		}
+	}
+}

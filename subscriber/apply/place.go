@@ -35,6 +35,7 @@ const behind = math.MaxUint32
 // eventID is the event id header of a record: system/slot/timeline[.cuts]/LSN/number. The LSN itself contains a slash.
 type eventID struct {
 	place
+	source   []byte // system/slot
 	slot     []byte
 	timeline int32
 	cuts     int    // number of repairs that had set the stream back
@@ -59,7 +60,7 @@ func parseEventID(header []byte) (id eventID, err error) {
 			return malformed()
 		}
 	}
-	id.slot = parts[1]
+	id.source, id.slot = header[:len(parts[0])+1+len(parts[1])], parts[1]
 	timeline, cuts, cut := bytes.Cut(parts[2], dot)
 	number, ok := parseDecimal(timeline)
 	if !ok {

@@ -69,7 +69,8 @@ type source struct {
 	lacking    int // number of partitions that must be read further before any record may be taken
 	bytes      int
 	mark       LSN
-	strangers  map[string]bool // topics with records of other slots
+	foreign    map[string]bool // system/slot of neighbours
+	strangers  map[string]bool // topics with records of other publishers
 }
 
 const (
@@ -92,7 +93,7 @@ func (c *Config) open(first *progress, p *position) (*source, error) {
 	if ids == nil {
 		ids = map[string]string{}
 	}
-	return &source{cfg: c, client: client, known: *first, floor: p.end, offsets: offsets, ids: ids, partitions: map[string]map[int32]*partition{}, strangers: map[string]bool{}}, nil
+	return &source{cfg: c, client: client, known: *first, floor: p.end, offsets: offsets, ids: ids, partitions: map[string]map[int32]*partition{}, foreign: map[string]bool{}, strangers: map[string]bool{}}, nil
 }
 
 // poll sends fetches to out until ctx ends.
@@ -117,8 +118,13 @@ func (s *source) advance(mark *watermark) error {
 		return doubted{Halt{fmt.Sprintf("the publisher's position %s does not follow %s", mark.where(), s.known.where()), "check whether several publishers use this prefix"}}
 	}
 	s.known = mark.progress
-	if err := s.compareTopics(mark.ids); err != nil {
+	if err := s.compareTopics(mark); err != nil {
 		return err
+	}
+	for _, n := range mark.neighbours {
+		for _, source := range n.sources {
+			s.foreign[source] = true
+		}
 	}
 	added := map[string]map[int32]kgo.Offset{}
 	for topic, ends := range mark.targets {
@@ -150,13 +156,13 @@ func (s *source) advance(mark *watermark) error {
 }
 
 // compareTopics returns an error if a topic that was read before was deleted since: it may have held records that were not read. It forgets the topics of
-// Config.DeletedTopics.
-func (s *source) compareTopics(ids map[string]string) error {
+// Config.DeletedTopics, and those that turn out to be a neighbour's.
+func (s *source) compareTopics(mark *watermark) error {
 	var deleted, recreated []string
 	for _, topic := range slices.Sorted(maps.Keys(s.ids)) {
-		switch id := ids[topic]; {
+		switch id := mark.ids[topic]; {
 		case id == s.ids[topic] || !s.cfg.reads(topic):
-		case s.partitions[topic] == nil && slices.Contains(s.cfg.DeletedTopics, topic):
+		case s.partitions[topic] == nil && slices.Contains(s.cfg.DeletedTopics, topic), id == "" && isForeign(mark.neighbours, topic):
 			delete(s.ids, topic)
 			delete(s.offsets, topic)
 		case id == "":
@@ -172,7 +178,7 @@ func (s *source) compareTopics(ids map[string]string) error {
 	case deleted != nil:
 		return doubted{Halt{fmt.Sprintf("topics no longer exist: %s. They may have held records that were not %s", strings.Join(deleted, ", "), s.cfg.done()), repair}}
 	}
-	maps.Copy(s.ids, ids)
+	maps.Copy(s.ids, mark.ids)
 	return nil
 }
 
@@ -257,7 +263,7 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 	if err != nil {
 		return Halt{fmt.Sprintf("topic %s, partition %d, offset %d: %v", p.topic, p.number, record.Offset, err), "find out what wrote that record"}
 	}
-	if !found || string(id.slot) != s.known.Slot {
+	if !found || string(id.slot) != s.known.Slot || s.foreign[string(id.source)] {
 		s.warnStranger(p.topic)
 		return nil
 	}
@@ -300,7 +306,7 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 func (s *source) warnStranger(topic string) {
 	if !s.strangers[topic] {
 		s.strangers[topic] = true
-		s.cfg.Log.Warn("records in topic " + topic + " that are not of slot " + s.known.Slot + " are ignored")
+		s.cfg.Log.Warn("records in topic " + topic + " that are not of slot " + s.known.Slot + ", or are of another publisher's, are ignored")
 	}
 }
 

@@ -85,8 +85,9 @@ const newestProgress = 2
 // watermark is a progress record and, for every existing partition, an offset that all records covered by the progress record precede.
 type watermark struct {
 	progress
-	targets map[string]map[int32]int64
-	ids     map[string]string // topic ids: a topic with the same name and another id was recreated
+	targets    map[string]map[int32]int64
+	ids        map[string]string // topic ids: a topic with the same name and another id was recreated
+	neighbours []*neighbour
 }
 
 // watcher follows the progress topic and sends a watermark for each newest record. It runs on one goroutine.
@@ -100,7 +101,8 @@ type watcher struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	out    chan watermark
-	slot   string // of the records seen so far
+	slot   string                // of the records seen so far
+	seen   map[string]*neighbour // by the id of its progress topic; nil: it is the topic of a table
 }
 
 // tailRecords is how many of the newest records of the progress topic are read at the start.
@@ -125,7 +127,7 @@ func (c *Config) watch(ctx context.Context) (*watcher, *progress, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	w := &watcher{cfg: c, client: client, admin: kadm.NewClient(client), out: make(chan watermark)}
+	w := &watcher{cfg: c, client: client, admin: kadm.NewClient(client), out: make(chan watermark), seen: map[string]*neighbour{}}
 	first, err := w.begin(ctx)
 	if err != nil {
 		client.Close()
@@ -286,11 +288,11 @@ const (
 
 // locate finds the ends of all partitions for a progress record.
 func (w *watcher) locate(ctx context.Context, p *progress) (*watermark, error) {
-	topics, err := w.topics(ctx)
+	topics, neighbours, err := w.topics(ctx)
 	if err != nil {
 		return nil, err
 	}
-	mark := &watermark{*p, nil, map[string]string{}}
+	mark := &watermark{progress: *p, ids: map[string]string{}, neighbours: neighbours}
 	for _, t := range topics {
 		mark.ids[t.name] = t.id
 	}
@@ -320,11 +322,11 @@ func (w *watcher) locate(ctx context.Context, p *progress) (*watermark, error) {
 // A record before the end of its partition belongs to a Kafka transaction that has committed, but the marker in the progress topic may not have been
 // written yet. It has been once everything is decided that the progress topic holds now.
 func (w *watcher) end(ctx context.Context) (*watermark, error) {
-	topics, err := w.topics(ctx)
+	topics, neighbours, err := w.topics(ctx)
 	if err != nil {
 		return nil, err
 	}
-	mark := &watermark{ids: map[string]string{}}
+	mark := &watermark{ids: map[string]string{}, neighbours: neighbours}
 	for _, t := range topics {
 		mark.ids[t.name] = t.id
 	}
@@ -414,29 +416,36 @@ type topic struct {
 	partitions []int32
 }
 
-// topics asks every broker instead of using a cache: a topic may have been created for the very records being looked for, and the leader of its
-// partitions is the first broker to know it.
-func (w *watcher) topics(ctx context.Context) ([]topic, error) {
+// topics returns the topics that may contain rows or DDL of the stream, and the neighbours, whose topics are left out. It asks every broker instead of using a
+// cache: a topic may have been created for the very records being looked for, and the leader of its partitions is the first broker to know it.
+func (w *watcher) topics(ctx context.Context) ([]topic, []*neighbour, error) {
 	response, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, w.client)
 	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", err)
+		return nil, nil, fmt.Errorf("list topics: %w", err)
 	}
 	found := map[string]topic{}
 	if err := w.learn(found, response); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(response.Brokers) > 1 {
 		for _, broker := range response.Brokers {
 			own, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, w.client.Broker(int(broker.NodeID)))
 			if err != nil {
-				return nil, fmt.Errorf("list topics of broker %d: %w", broker.NodeID, err)
+				return nil, nil, fmt.Errorf("list topics of broker %d: %w", broker.NodeID, err)
 			}
 			if err := w.learn(found, own); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
-	return slices.Collect(maps.Values(found)), nil
+	neighbours, err := w.neighbours(ctx, found)
+	if err != nil {
+		return nil, nil, err
+	}
+	maps.DeleteFunc(found, func(name string, _ topic) bool {
+		return !slices.Contains(w.cfg.Topics, name) && isForeign(neighbours, name)
+	})
+	return slices.Collect(maps.Values(found)), neighbours, nil
 }
 
 // learn adds the topics that a broker knows.
