@@ -72,7 +72,7 @@ func (c Config) signalPlace(ctx context.Context, client *kgo.Client, recorded *s
 	if recorded != nil && recorded.Topic == c.SignalTopic {
 		return recorded, nil
 	}
-	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, c.SignalTopic)
+	ends, err := kadm.NewClient(client).ListCommittedOffsets(ctx, c.SignalTopic)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func (s *Start) UnmarshalText(text []byte) error {
 // resolve determines the offsets. If the group is not fresh, the partitions are new ones, added to the topic since: they start at their beginning.
 func (s Start) resolve(ctx context.Context, admin *kadm.Client, topic *topic, fresh bool) (map[int32]int64, error) {
 	if fresh && s.end {
-		listed, err := admin.ListEndOffsets(ctx, topic.name)
+		listed, err := admin.ListCommittedOffsets(ctx, topic.name)
 		return offsetsOf(topic.name, listed, err)
 	}
 	if fresh && !s.time.IsZero() {
