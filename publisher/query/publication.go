@@ -10,10 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 )
@@ -22,6 +24,8 @@ const (
 	askPatience      = 30 * time.Second // for Kafka to answer, and for the next record of the state topic
 	maxBuffered      = 20_000           // records waiting for Kafka
 	maxBufferedBytes = 64 << 20
+	minLargest       = 512     // that Kafka's client accepts
+	defaultLargest   = 1048588 // max.message.bytes of Kafka's topics
 )
 
 // publication is a producer together with the state of what it has published. It must be used by one goroutine at a time.
@@ -31,6 +35,7 @@ type publication struct {
 	topicID string
 	seen    map[string]seen // with Config.Changes: the rows in the topic, by key
 	number  uint64          // number of the run
+	largest atomic.Int32    // bytes of a record batch that the topic accepts
 
 	begun  time.Time // when the Kafka transaction began, with its first record (PostgreSQL has computed all rows by then); zero: not yet
 	mu     sync.Mutex
@@ -52,15 +57,17 @@ func hashOf(value []byte) hash {
 
 // open fences the former publisher with this name, which aborts its transaction, and then reads the state topic.
 func (c *Config) open(ctx context.Context) (*publication, error) {
+	p := &publication{cfg: c, seen: map[string]seen{}}
+	p.largest.Store(defaultLargest)
 	client, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(c.Brokers...),
+		kgo.SeedBrokers(c.Brokers...), kgo.ProducerBatchMaxBytesFn(func(string) int32 { return p.largest.Load() }),
 		kgo.TransactionalID("pgtee-query-" + c.name()), kgo.TransactionTimeout(c.transactionTimeout()),
 		kgo.MaxBufferedRecords(maxBuffered), kgo.MaxBufferedBytes(maxBufferedBytes), kgo.ProducerLinger(0), kgo.RecordDeliveryTimeout(time.Minute),
 	}, c.KafkaOptions...)...)
 	if err != nil {
 		return nil, Halt{"--kafka: " + err.Error(), "want HOST:PORT,…"}
 	}
-	p := &publication{cfg: c, client: client, seen: map[string]seen{}}
+	p.client = client
 	if err := p.begin(ctx); err != nil {
 		client.Close()
 		return nil, err
@@ -95,14 +102,19 @@ func (p *publication) ensureTopics(ctx context.Context, admin *kadm.Client) erro
 		return err
 	}
 	p.topicID = topic.ID.String()
-	if !p.cfg.Changes {
-		return nil
-	}
-	limit, err := p.retention(ctx, admin, p.cfg.Topic)
+	settings, err := p.settings(ctx, admin, p.cfg.Topic)
 	if err != nil {
 		return err
 	}
-	if limit != "" {
+	for _, setting := range settings {
+		if bytes, err := strconv.Atoi(setting.MaybeValue()); err == nil && setting.Key == "max.message.bytes" {
+			p.largest.Store(int32(min(max(bytes, minLargest), maxBufferedBytes)))
+		}
+	}
+	if !p.cfg.Changes {
+		return nil
+	}
+	if limit := retention(settings); limit != "" {
 		p.cfg.Log.Warn("the topic deletes rows that do not change, and --changes does not publish them again", zap.String("finding", "query-topic-retention"),
 			zap.String("topic", p.cfg.Topic), zap.String("setting", limit), zap.String("repair", compactCommand(p.cfg.Topic)))
 	}
@@ -277,13 +289,27 @@ func (p *publication) produce(ctx context.Context, run *Run, topic string, key, 
 	return p.failed
 }
 
-func (p *publication) produced(_ *kgo.Record, err error) {
+func (p *publication) produced(r *kgo.Record, err error) {
 	if err == nil {
 		return
+	}
+	if errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) {
+		err = tooLarge(r, int(p.largest.Load()))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.failed == nil {
 		p.failed = err
 	}
+}
+
+// tooLarge returns the error for a record that is larger than its topic accepts.
+func tooLarge(r *kgo.Record, largest int) error {
+	const overhead = 1 << 10 // headers of the record and of its batch
+	size := len(r.Key) + len(r.Value) + overhead
+	repair := fmt.Sprintf("run `kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config max.message.bytes=%d`, which pgtee needs DESCRIBE_CONFIGS to see, or select less", r.Topic, size)
+	if size > maxBufferedBytes {
+		repair = fmt.Sprintf("select less: a record may have %d bytes", maxBufferedBytes)
+	}
+	return Halt{fmt.Sprintf("a row takes %d bytes, and topic %s accepts %d (max.message.bytes)", size, r.Topic, largest), repair}
 }

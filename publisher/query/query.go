@@ -123,8 +123,6 @@ func final(err error) error {
 		return Halt{"the brokers allow no transaction as long as --transaction-timeout", "lower it, or raise transaction.max.timeout.ms of the brokers"}
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
 		return Halt{"Kafka refused: " + err.Error(), "grant WRITE and DESCRIBE on the topic, READ and WRITE on the state topic, CREATE unless they exist, and WRITE on transactional ids pgtee-query-*"}
-	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
-		return Halt{"a row is larger than the topic accepts", "raise the topic's max.message.bytes, or select less"}
 	case errors.As(err, &answer) && len(answer.Code) == 5:
 		switch answer.Code[:2] {
 		case "08", "40", "53", "55", "57", "58":

@@ -52,16 +52,15 @@ func (p *publication) ensureState(ctx context.Context, admin *kadm.Client) error
 	if n := len(topic.Partitions); n != 1 {
 		return Halt{fmt.Sprintf("topic %s has %d partitions, but must have one", name, n), "name another one with --state-topic"}
 	}
-	limit, err := p.retention(ctx, admin, name)
-	if err == nil && limit != "" {
+	settings, err := p.settings(ctx, admin, name)
+	if limit := retention(settings); limit != "" {
 		return Halt{fmt.Sprintf("topic %s is not compacted (%s), so its records expire", name, limit), compactCommand(name) + ", or name another one with --state-topic"}
 	}
 	return err
 }
 
-// retention returns the setting by which a topic deletes even the latest record of a key, such as retention.ms=604800000; "" if it keeps them, or if
-// Kafka does not report its settings.
-func (p *publication) retention(ctx context.Context, admin *kadm.Client, topic string) (string, error) {
+// settings returns the settings of a topic; none if Kafka does not report them.
+func (p *publication) settings(ctx context.Context, admin *kadm.Client, topic string) ([]kadm.Config, error) {
 	var resource kadm.ResourceConfig
 	resources, err := admin.DescribeTopicConfigs(ctx, topic)
 	if err == nil {
@@ -70,13 +69,18 @@ func (p *publication) retention(ctx context.Context, admin *kadm.Client, topic s
 	}
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed): // the topics that pgtee creates are compacted
-		p.cfg.Log.Info("without DESCRIBE_CONFIGS it is not checked whether the topic is compacted", zap.String("topic", topic))
-		return "", nil
+		p.cfg.Log.Info("without DESCRIBE_CONFIGS it is not known whether the topic is compacted, and whether it accepts rows of more than 1 MB", zap.String("topic", topic))
+		return nil, nil
 	case err != nil:
-		return "", fmt.Errorf("topic %s: %w", topic, err)
+		return nil, fmt.Errorf("topic %s: %w", topic, err)
 	}
+	return resource.Configs, nil
+}
+
+// retention returns the setting by which a topic deletes even the latest record of a key, such as retention.ms=604800000; "" if it keeps them.
+func retention(settings []kadm.Config) string {
 	deletes, limit := false, ""
-	for _, config := range resource.Configs {
+	for _, config := range settings {
 		switch value := config.MaybeValue(); config.Key {
 		case "cleanup.policy":
 			deletes = strings.Contains(value, "delete")
@@ -87,9 +91,9 @@ func (p *publication) retention(ctx context.Context, admin *kadm.Client, topic s
 		}
 	}
 	if !deletes {
-		return "", nil
+		return ""
 	}
-	return limit, nil
+	return limit
 }
 
 // compactCommand returns the command that makes a topic compacted.
