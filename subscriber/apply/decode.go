@@ -52,7 +52,7 @@ func (d *decoder) learn(t *table, n int, escaped []byte) error {
 	t.names, t.layout = append(t.names[:n], string(escaped)), append(t.layout[:n], -1)
 	i, found := t.find(name)
 	if !found {
-		if strings.HasPrefix(name, "__") || d.ignore != nil && d.ignore(t.source, name) {
+		if d.ignore != nil && d.ignore(t.source, name) {
 			return nil
 		}
 		return Halt{fmt.Sprintf("table %s of the target has no column %s, which the stream has", t.plain, name),

@@ -87,3 +87,13 @@ func TestPlaceholders(t *testing.T) {
 		}
 	}
 }
+
+// Every column that the target lacks halts, whatever its name is, unless it is ignored.
+func TestUnknownColumns(t *testing.T) {
+	d := decoder{ignore: func(_, column string) bool { return column == "__own" }}
+	for row, halts := range map[string]bool{`{"a":"1","__note":"x"}`: true, `{"a":"1","note":"x"}`: true, `{"a":"1","__own":"x"}`: false} {
+		if _, err := d.rowOf(newBatch(), tableOf("a"), []byte(row), nil, "after", nil); isHalt(err) != halts {
+			t.Errorf("%s: %v", row, err)
+		}
+	}
+}
