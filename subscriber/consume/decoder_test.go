@@ -187,6 +187,11 @@ func TestDecode(t *testing.T) {
 		"csv, key only in the key": {CSV, Mapping{Columns: []string{"v"}, Keys: []string{"id"}}, []string{"id", "v"}, []record{{"7", `bolt`, "7\tbolt"}, {"7", `bolt,1`, "DEAD 2 fields, and 1 columns for them"}}},
 		"tsv": {TSV, Mapping{Columns: []string{"a", "b"}}, []string{"b", "a"}, []record{
 			{"", `x\ty\\` + "\t" + `\N` + "\n", `\N` + "\t" + `x\ty\\`},
+			{"", `\x41\x4a1\xg` + "\t" + `\101\1019\7z\18`, "AA9\az\x018" + "\t" + "AJ1xg"},
+			{"", `\xc3\xa4` + "\t" + `\303\244`, "ä\tä"},
+			{"", "a\\\tb\t\\", `\\` + "\t" + `a\tb`},
+			{"", `\xff` + "\tb", "DEAD a value that is no UTF-8"},
+			{"", `\0` + "\tb", "DEAD a NUL byte, which no text of PostgreSQL can hold"},
 			{"", "a\tb\nc\td", "DEAD more than one line"},
 		}},
 		"text": {Text, Mapping{Paths: map[string]string{"body": "$"}}, []string{"body"}, []record{

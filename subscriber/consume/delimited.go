@@ -97,7 +97,9 @@ func (d *decoder) splitTSV(text []byte) error {
 	if bytes.IndexByte(text, '\n') >= 0 {
 		return badRecord("more than one line")
 	}
-	for field := range bytes.SplitSeq(text, []byte{'\t'}) {
+	for more := true; more; {
+		var field []byte
+		field, text, more = cutField(text)
 		switch {
 		case string(field) == `\N`:
 			d.line = append(d.line, cell{form: null})
@@ -112,17 +114,65 @@ func (d *decoder) splitTSV(text []byte) error {
 	return nil
 }
 
+// cutField returns the field before the first tab that has no backslash before it, and what follows the tab. more reports whether there is such a tab.
+func cutField(text []byte) (field, rest []byte, more bool) {
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '\t':
+			return text[:i], text[i+1:], true
+		}
+	}
+	return text, nil, false
+}
+
 var tsvEscapes = map[byte]byte{'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t', 'v': '\v'}
 
+// unescape appends a field to d.text. It may not be UTF-8 then: \xc3\xa4 and \303\244 are bytes.
 func (d *decoder) unescape(field []byte) {
-	for i := 0; i < len(field); i++ {
-		c := field[i]
-		if c == '\\' && i+1 < len(field) {
-			i++
-			if c = field[i]; tsvEscapes[c] != 0 {
-				c = tsvEscapes[c]
-			}
+	for len(field) > 0 {
+		c := field[0]
+		field = field[1:]
+		if c == '\\' && len(field) > 0 {
+			c, field = escaped(field)
 		}
 		d.text = append(d.text, c)
 	}
+}
+
+// escaped returns the byte that the text behind a backslash stands for, and what follows. text is not empty.
+func escaped(text []byte) (c byte, rest []byte) {
+	c, rest = text[0], text[1:]
+	switch {
+	case c >= '0' && c <= '7':
+		return number(text, 8, 3)
+	case c == 'x' && len(rest) > 0 && digit(rest[0]) < 16:
+		return number(rest, 16, 2)
+	case tsvEscapes[c] != 0:
+		c = tsvEscapes[c]
+	}
+	return c, rest
+}
+
+// number reads up to so many digits. As in PostgreSQL, what exceeds a byte is cut off.
+func number(text []byte, base byte, digits int) (c byte, rest []byte) {
+	i := 0
+	for ; i < min(digits, len(text)) && digit(text[i]) < base; i++ {
+		c = c*base + digit(text[i])
+	}
+	return c, text[i:]
+}
+
+// digit returns the value of a hexadecimal digit; 16 for any other byte.
+func digit(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 16
 }
