@@ -403,6 +403,13 @@ func TestRetention(t *testing.T) {
 	if len(names) != report.Files-1 {
 		t.Errorf("by age %d of %d files go, want all but the newest", len(names), report.Files)
 	}
+	if err := os.Remove(filepath.Join(s.dir, s.files()[0])); err != nil {
+		t.Fatal(err)
+	}
+	s.cfg.Keep, s.cfg.KeepFor = 1, 0
+	if err := s.session(-1); err != nil {
+		t.Errorf("the file that the retention removes next is gone already: %v", err)
+	}
 }
 
 func openManifestOf(dir string) (*manifest, error) {

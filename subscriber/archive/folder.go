@@ -112,11 +112,19 @@ func (f *folder) clean(m *manifest) error {
 			Repair: "restore the " + manifestName + " that belongs to these files; `pgtee archive --verify` lists them"}
 	}
 	for _, name := range append(old, unnamed...) {
-		if err := os.Remove(f.join(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return unwritable(err)
+		if err := f.remove(name); err != nil {
+			return err
 		}
 	}
 	return f.sync()
+}
+
+// remove removes a file, which may be gone already.
+func (f *folder) remove(name string) error {
+	if err := os.Remove(f.join(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unwritable(err)
+	}
+	return nil
 }
 
 // unlisted returns an error if there are files of an archive but no manifest: it was lost, and clean would remove the files like those of a crash.

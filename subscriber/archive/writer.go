@@ -159,8 +159,8 @@ func (w *writer) retain() error {
 		return err
 	}
 	for _, name := range names {
-		if err := os.Remove(w.folder.join(name)); err != nil {
-			return unwritable(err)
+		if err := w.folder.remove(name); err != nil {
+			return err
 		}
 	}
 	w.cfg.Source.Log.Info("old files are removed according to the retention", zap.Int("files", len(names)), zap.Stringer("begins", w.manifest.begins))
