@@ -80,7 +80,7 @@ func (a *archiver) session(ctx context.Context) error {
 	if err := a.folder.clean(m); err != nil {
 		return err
 	}
-	if err := a.folder.writeViews(m.header.Format); err != nil { // an earlier build, or a crash, may have left others, or none
+	if err := a.folder.writeViews(m); err != nil { // an earlier build, or a crash, may have left others, or none
 		return err
 	}
 	source.Slot = m.header.Slot

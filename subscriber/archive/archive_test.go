@@ -412,6 +412,19 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// The views tell DuckDB of lines that it would not read.
+func TestViewsOfLongLines(t *testing.T) {
+	s := newScene(t, JSONLines, script(rand.New(rand.NewSource(1)), 3))
+	e := &s.events[1]
+	e.Value = []byte(`{"text":"` + strings.Repeat("x", objectBytes) + `"}`)
+	s.finish()
+	longest := must(openManifestOf(s.dir)).longest
+	text, err := os.ReadFile(filepath.Join(s.dir, viewsName))
+	if err != nil || longest <= len(e.Value) || !strings.Contains(string(text), fmt.Sprintf("value64: 'VARCHAR'}, maximum_object_size = %d)", longest)) {
+		t.Errorf("the longest line has %d bytes, the views (%v):\n%.2000s", longest, err, text)
+	}
+}
+
 func openManifestOf(dir string) (*manifest, error) {
 	m, _, err := readManifest(&folder{path: dir})
 	return m, err

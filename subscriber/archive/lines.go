@@ -42,6 +42,10 @@ const (
 
 const idHeader = "pgtee-event-id"
 
+// maxRecordBytes bounds a line, and so the memory that reading one takes. The largest record that a publisher allows is 90 MiB; JSON that was Avro, or
+// base64, is longer.
+const maxRecordBytes = 256 << 20
+
 // blockBytes is how much is collected before it is compressed.
 const blockBytes = 512 << 10
 
@@ -59,12 +63,17 @@ func newLineEncoder(out io.Writer) (*lineEncoder, error) {
 	return &lineEncoder{compressor, make([]byte, 0, blockBytes+64<<10)}, nil
 }
 
-func (l *lineEncoder) add(number int64, e *apply.Event) error {
+func (l *lineEncoder) add(number int64, e *apply.Event) (line int, err error) {
+	start := len(l.block)
 	l.block = appendLine(l.block, number, e)
-	if len(l.block) < blockBytes {
-		return nil
+	if line = len(l.block) - start; line > maxRecordBytes {
+		return line, Halt{What: fmt.Sprintf("the record at %s, partition %d, offset %d takes %d bytes as a line, more than the %d that can be read back", e.Record.Topic, e.Record.Partition, e.Record.Offset, line, maxRecordBytes),
+			Repair: "archive into another folder with --format parquet"}
 	}
-	return l.flush()
+	if len(l.block) < blockBytes {
+		return line, nil
+	}
+	return line, l.flush()
 }
 
 func (l *lineEncoder) flush() error {
@@ -202,7 +211,7 @@ func (l *lineDecoder) line() ([]byte, error) {
 	}
 	if errors.Is(err, bufio.ErrBufferFull) {
 		long := bytes.Clone(text)
-		rest, err := readLine(l.lines)
+		rest, err := readLine(l.lines, maxRecordBytes)
 		return append(long, rest...), err
 	}
 	if errors.Is(err, io.EOF) && len(text) > 0 {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func written(t *testing.T, format Format, events []apply.Event) *os.File {
 		t.Fatal(err)
 	}
 	for i := range events {
-		if err := e.add(int64(i+1), &events[i]); err != nil {
+		if _, err := e.add(int64(i+1), &events[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -147,4 +148,17 @@ func BenchmarkAppendLine(b *testing.B) {
 	}
 	b.SetBytes(int64(len(line)))
 	b.ReportAllocs()
+}
+
+// A record of the largest size that a publisher allows is longer as a line than one of the manifest may be.
+func TestLongLines(t *testing.T) {
+	long := event("t", 1, `{"id":1}`, `{"op":"c","after":{"text":"`+strings.Repeat("x", maxLineBytes+blockBytes)+`"}}`)
+	d, err := newDecoder(JSONLines, written(t, JSONLines, []apply.Event{long}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	if _, r, err := d.next(); err != nil || !same(r, long.Record) {
+		t.Errorf("it is not read back: %v", err)
+	}
 }

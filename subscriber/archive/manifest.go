@@ -55,12 +55,13 @@ type File struct {
 	Transactions int64      `json:"transactions"`
 	From         LSN        `json:"from"` // where the archive ended before this file
 	Ends         apply.Mark `json:"ends"`
+	Longest      int        `json:"longest,omitempty"` // bytes of its longest line, if DuckDB must be told
 }
 
 // newestVersion is the version of archives that this program writes, and the newest that it reads.
 const newestVersion = 1
 
-const maxLineBytes = 64 << 20
+const maxLineBytes = 64 << 20 // of the manifest
 
 // manifest is the list of valid files, and thereby defines the content of the archive.
 type manifest struct {
@@ -77,6 +78,7 @@ type manifest struct {
 	mark    apply.Mark
 	records int64 // of all files, including removed ones
 	begins  LSN   // start of the first remaining file
+	longest int   // of all files, including removed ones
 }
 
 // openManifest reads the manifest and opens it for appending. An incomplete last line, left by a crash, is removed.
@@ -112,7 +114,7 @@ func readManifest(f *folder) (m *manifest, end int64, err error) {
 	defer file.Close()
 	lines := bufio.NewReaderSize(file, 64<<10)
 	for {
-		text, err := readLine(lines)
+		text, err := readLine(lines, maxLineBytes)
 		if errors.Is(err, io.EOF) {
 			return m, end, nil
 		}
@@ -130,13 +132,13 @@ func readManifest(f *folder) (m *manifest, end int64, err error) {
 	}
 }
 
-// readLine returns a line including its line feed; io.EOF if it has none.
-func readLine(r *bufio.Reader) (line []byte, err error) {
+// readLine returns a line including its line feed; io.EOF if it has none. A longer line than limit is an error.
+func readLine(r *bufio.Reader, limit int) (line []byte, err error) {
 	for {
 		part, err := r.ReadSlice('\n')
 		line = append(line, part...)
-		if len(line) > maxLineBytes {
-			return nil, fmt.Errorf("a line is longer than %d bytes", maxLineBytes)
+		if len(line) > limit {
+			return nil, fmt.Errorf("a line is longer than %d bytes", limit)
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
 			return line, err
@@ -194,7 +196,7 @@ func (m *manifest) addLine(line Line) error {
 	}
 	if line.File != nil {
 		m.files, m.names[line.File.Name], m.written[line.File.Name] = append(m.files, *line.File), true, line.At
-		m.mark, m.records = line.File.Ends, m.records+line.File.Records
+		m.mark, m.records, m.longest = line.File.Ends, m.records+line.File.Records, max(m.longest, line.File.Longest)
 	}
 	m.forget(line.Removed)
 	return nil

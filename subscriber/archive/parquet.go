@@ -46,7 +46,7 @@ func newRowEncoder(out io.Writer) *rowEncoder {
 	return &rowEncoder{writer: parquet.NewGenericWriter[row](out, parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}), parquet.CreatedBy("pgtee", "", "")), rows: make([]row, 0, rowsAtOnce)}
 }
 
-func (e *rowEncoder) add(number int64, event *apply.Event) error {
+func (e *rowEncoder) add(number int64, event *apply.Event) (line int, err error) {
 	r := event.Record
 	next := row{Number: number, ID: string(event.ID), Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Time: r.Timestamp}
 	e.object = appendHeaderObject(e.object[:0], r.Headers)
@@ -56,9 +56,9 @@ func (e *rowEncoder) add(number int64, event *apply.Event) error {
 	e.rows = append(e.rows, next)
 	e.bytes += len(event.Key) + len(event.Value) + len(event.ID) + len(next.Headers)
 	if len(e.rows) < rowsAtOnce && e.bytes < rowGroupBytes {
-		return nil
+		return 0, nil
 	}
-	return e.write()
+	return 0, e.write()
 }
 
 // textOf returns JSON as text, anything else as base64.

@@ -58,7 +58,7 @@ func (v *verifier) lines() error {
 	defer file.Close()
 	lines, found := bufio.NewReaderSize(file, 64<<10), v.head == ""
 	for number := 1; ; number++ {
-		text, err := readLine(lines)
+		text, err := readLine(lines, maxLineBytes)
 		if errors.Is(err, io.EOF) {
 			if len(text) > 0 {
 				v.damage("%s, line %d: the manifest is truncated", manifestName, number)

@@ -16,9 +16,9 @@ import (
 	"github.com/pgtee/pgtee/subscriber/apply"
 )
 
-// encoder writes records to a file. It must not keep a record after the call.
+// encoder writes records to a file. It must not keep a record after the call. add returns the length of the line that it has written; 0: it writes none.
 type encoder interface {
-	add(number int64, e *apply.Event) error
+	add(number int64, e *apply.Event) (line int, err error)
 	close() error
 }
 
@@ -110,7 +110,11 @@ func (w *writer) add(e *apply.Event) (err error) {
 	o.last = e.Commit
 	number := o.number + o.records
 	o.records++
-	return o.encoder.add(number, e)
+	line, err := o.encoder.add(number, e)
+	if line > objectBytes {
+		o.longest = max(o.longest, line)
+	}
+	return err
 }
 
 func (w *writer) create(first LSN) (*openFile, error) {
@@ -136,13 +140,19 @@ func (w *writer) commit() error {
 	}
 	f := File{
 		Name: fileName(w.cfg.Format, o.first, o.last, o.number), Bytes: o.bytes.Load(), SHA256: hex.EncodeToString(o.hash.Sum(nil)),
-		First: o.number, Records: o.records, Transactions: o.transactions, From: o.from, Ends: mark,
+		First: o.number, Records: o.records, Transactions: o.transactions, From: o.from, Ends: mark, Longest: o.longest,
 	}
 	if err := w.folder.publish(o.file, f.Name); err != nil {
 		return err
 	}
+	longest := w.manifest.longest
 	if err := w.manifest.append(Line{File: &f}); err != nil {
 		return err
+	}
+	if w.manifest.longest > longest {
+		if err := w.folder.writeViews(w.manifest); err != nil {
+			return err
+		}
 	}
 	w.cfg.Source.Log.Debug("a file is archived", zap.String("file", f.Name), zap.Int64("records", f.Records), zap.Stringer("lsn", mark.EndLSN))
 	w.cfg.Stats.committed(w.manifest)
@@ -203,6 +213,7 @@ type openFile struct {
 	number       int64 // number of its first record
 	records      int64
 	transactions int64
+	longest      int // see File
 	first, last  LSN // commit LSNs
 }
 
