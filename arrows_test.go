@@ -57,6 +57,7 @@ var mayNotReach = map[string][]string{
 
 // largePackages may have more files than maxFiles, for the reason beside them.
 var largePackages = map[string]string{
+	"publisher":          "one loop: what it checks, composes, sends, tells and repairs shares its state",
 	"publisher/debezium": "one file for each family of PostgreSQL's types, and for each envelope",
 	"proxy":              "one session is one machine: its files share the state of the connection",
 	"outbox":             "one stream: set-up, slot, stream and table reader share the names of the schema, the connection and the assembler's types",

@@ -74,6 +74,7 @@ func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction, position
 	p.batch.Begin(tx)
 	p.batch.Part = parts
 	p.composer.audit.add(tx, p.composer.notes)
+	p.tracing.add(tx, p.composer.notes, p.batch, out, p.now)
 	p.composer.order = arrange(p.composer.order[:0], tx)
 	for _, i := range p.composer.order {
 		if err := p.appendChange(ctx, tx, i, out); err != nil {
@@ -108,6 +109,7 @@ func (p *Publisher) finish(ctx context.Context, tx *outbox.Transaction, parts in
 // sendPart sends the records of the batch. They become visible with the next Publish.
 func (p *Publisher) sendPart(ctx context.Context) error {
 	p.since.sent += p.batch.Len()
+	p.tracing.send(p.batch, p.now)
 	if err := p.log.Send(ctx, p.batch); err != nil {
 		return err
 	}

@@ -44,6 +44,8 @@ type Config struct {
 	Keys         *record.Keys // the keys that the Format chooses and remembers [nothing is remembered]
 	AuditEmpty   bool         // audit transactions that wrote no rows [they are dropped]
 
+	Trace func(KafkaTransaction) // is told about Kafka transactions that have ended, and owns what it gets; it must not block [tracing is off]
+
 	Log *zap.Logger // must name the slot [none]
 }
 

@@ -40,7 +40,8 @@ type Publisher struct {
 	composer composer
 	giant    giant
 	since    tally // since the last Publish
-	urgent   bool  // the server waits for the position to be acknowledged
+	tracing  tracing
+	urgent   bool // the server waits for the position to be acknowledged
 
 	copier  *snapshot.Copier // copies tables; created at each fence
 	rows    chunkRows        // rows of the current chunk; reused
@@ -88,7 +89,7 @@ func New(cfg Config, open func(context.Context) (Source, error), log Log, format
 }
 
 func newPublisher(cfg Config, open func(context.Context) (Source, error), log Log, format record.Format) *Publisher {
-	p := &Publisher{cfg: cfg, open: open, log: log, format: format, topics: record.TopicsOf(cfg.Prefix), owners: owners{}, limits: map[string]topicLimit{}, part: partBytes, now: time.Now, pause: Pause, composer: composer{notes: newNotes(cfg.SQLText, cfg.SQLTextBytes)}}
+	p := &Publisher{cfg: cfg, open: open, log: log, format: format, topics: record.TopicsOf(cfg.Prefix), owners: owners{}, limits: map[string]topicLimit{}, part: partBytes, now: time.Now, pause: Pause, composer: composer{notes: newNotes(cfg.SQLText, cfg.SQLTextBytes)}, tracing: tracing{tell: cfg.Trace}}
 	p.copier = p.newCopier(nil)
 	p.cfg.Shape.Tell = p.warnOwnTopic
 	return p
@@ -115,6 +116,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	defer p.release()
 	for {
 		err := p.publish(ctx)
+		p.tracing.end(p.since.transactions, err, p.now)
 		if ctx.Err() != nil || errors.Is(err, snapshot.ErrTaken) {
 			p.stats.state("stopped")
 			return nil
@@ -168,6 +170,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 		next.ChosenKeys = p.cfg.Keys.Recorded()
 		if p.due(position, next) {
 			p.since.sent += p.batch.Len()
+			p.tracing.send(p.batch, p.now)
 			if err := p.log.Publish(ctx, p.batch, next); err != nil {
 				return unpublished(next, err)
 			}
@@ -417,6 +420,7 @@ func (p *Publisher) published(position Position) {
 		p.cfg.Log.Warn("changes are too large for a record; the dead-letter topic describes them", zap.String("finding", "dead-letters"), zap.Int("changes", n), zap.String("topic", p.topics.DeadLetter))
 	}
 	p.stats.publish(position.EndLSN, p.since)
+	p.tracing.end(p.since.transactions, nil, p.now)
 	p.batch.Reset()
 	p.since, p.urgent, p.giant.opened = tally{}, false, time.Time{}
 	p.recorded, p.failures = p.now(), 0

@@ -257,6 +257,11 @@ func (b *Batch) AppendEventID(dst []byte) []byte {
 	return dst
 }
 
+// ChangeID returns the event id of the first record of a change, by its ordinal in the transaction being appended.
+func (b *Batch) ChangeID(ordinal int) string {
+	return string(b.prefix) + strconv.Itoa(ordinal)
+}
+
 // Ordinal returns the number of the change being appended.
 func (b *Batch) Ordinal() string { return string(b.ordinal) }
 
