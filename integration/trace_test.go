@@ -1,22 +1,36 @@
 package integration
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	collectorpb "go.opentelemetry.io/proto/slim/otlp/collector/trace/v1"
+	otlp "go.opentelemetry.io/proto/slim/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pgtee/pgtee/integration/harness"
 )
 
 // What sqlcommenter puts into a comment arrives with each row, wherever the comment stands, by either protocol and with
-// either kind of note; the comments change no error position and no fingerprint.
+// either kind of note; the comments change no error position and no fingerprint. A collector gets the spans of the statements.
 func TestTraceOfComments(t *testing.T) {
 	for major, outbox := range map[int]string{15: "table", 18: "message"} {
 		t.Run(fmt.Sprintf("PostgreSQL %d, outbox %s", major, outbox), func(t *testing.T) {
 			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), outbox)
-			r.Start(workSchema, workTables...)
+			r.Watch(workSchema+"\nCREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);", append(workTables, "mark.mark")...)
+			r.Setup()
+			r.StartProxy()
+			spans, collector := newCollector(t)
+			r.publisher = r.process("publish", append(r.publishArgs(), "--otlp-endpoint", collector)...)
 			conn := r.dial(r.ProxyURL("ann", "shop"))
 			defer conn.Close(r.ctx)
 			var want []string // trace contexts of work.item's rows, by id
@@ -79,8 +93,80 @@ func TestTraceOfComments(t *testing.T) {
 			if len(fingerprints) != 1 {
 				t.Errorf("fingerprints %v, want one", fingerprints)
 			}
+			spans.expect(r, events, want)
 		})
 	}
+}
+
+// collector is an OpenTelemetry collector that keeps spans.
+type collector struct {
+	mu    sync.Mutex
+	spans []*otlp.Span
+}
+
+// newCollector starts a collector, which has the URL that it returns.
+func newCollector(t *testing.T) (*collector, string) {
+	c := &collector{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		var request collectorpb.ExportTraceServiceRequest
+		if err != nil || proto.Unmarshal(body, &request) != nil || r.URL.Path != "/v1/traces" {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, of := range request.GetResourceSpans() {
+			for _, scope := range of.GetScopeSpans() {
+				c.spans = append(c.spans, scope.GetSpans()...)
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	return c, server.URL
+}
+
+// expect waits until each statement with a trace context has its spans: one below that of the application, below it one that names the event in Kafka and
+// links to the Kafka transaction.
+func (c *collector) expect(r *runner, events []Event, traces []string) {
+	r.t.Helper()
+	r.must(harness.Eventually(r.patience, func(context.Context) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		children, byID, traced := map[string][]*otlp.Span{}, map[string]*otlp.Span{}, 0
+		for _, s := range c.spans {
+			parent := fmt.Sprintf("00-%x-%x-01", s.GetTraceId(), s.GetParentSpanId())
+			children[parent] = append(children[parent], s)
+			byID[string(s.GetSpanId())] = s
+			if len(s.GetParentSpanId()) > 0 {
+				traced++
+			}
+		}
+		for i, trace := range traces {
+			if trace == "" {
+				traced += 2
+				continue
+			}
+			if len(children[trace]) != 1 {
+				return fmt.Errorf("%d spans below %s, that of row %d", len(children[trace]), trace, i+1)
+			}
+			statement := children[trace][0]
+			below := children[fmt.Sprintf("00-%x-%x-01", statement.GetTraceId(), statement.GetSpanId())]
+			if statement.GetName() != "INSERT work.item" || len(below) != 1 || len(below[0].GetLinks()) != 1 || !strings.Contains(fmt.Sprint(below[0].GetAttributes()), events[i].Headers["pgtee-event-id"]+"\"") {
+				return fmt.Errorf("row %d has %v, and below it %v", i+1, statement, below)
+			}
+			if k := byID[string(below[0].GetLinks()[0].GetSpanId())]; k.GetName() != "publish" || !strings.Contains(fmt.Sprint(k.GetAttributes()), r.prefix) || len(k.GetLinks()) == 0 {
+				return fmt.Errorf("row %d links to %v", i+1, k)
+			}
+			if statement.GetStartTimeUnixNano() > statement.GetEndTimeUnixNano() || below[0].GetStartTimeUnixNano() != statement.GetEndTimeUnixNano() {
+				return fmt.Errorf("the times of row %d: %v, and below it %v", i+1, statement, below[0])
+			}
+		}
+		if traced != 2*len(traces) {
+			return fmt.Errorf("%d spans in traces of applications, want %d", traced, 2*len(traces))
+		}
+		return nil
+	}))
 }
 
 // writeAsActors inserts rows with ids after last into work.item while pgtee.actor is set in different ways; it returns the actor that each row should have.

@@ -93,6 +93,8 @@ func publisherMetrics(p databasePublisher) []metric {
 		counter("pgtee_refused_events_total", "Events of the application in PREFIX.outbox.refused: their topic is not allowed, or Kafka does not accept them there.", func() int64 { return p.Stats().Refused }),
 		counter("pgtee_kafka_transactions_total", "Kafka transactions committed.", func() int64 { return p.Stats().Batches }),
 		counter("pgtee_publish_retries_total", "Failures that were retried.", func() int64 { return p.Stats().Retries }),
+		counter("pgtee_sent_spans_total", "Spans that the collector of --otlp-endpoint has accepted.", func() int64 { return p.watcher.spans.Stats().Sent }),
+		counter("pgtee_dropped_spans_total", "Spans that the collector of --otlp-endpoint did not take in time, or rejected: the log says why.", func() int64 { return p.watcher.spans.Stats().Dropped }),
 	}...)
 }
 

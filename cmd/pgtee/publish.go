@@ -23,6 +23,7 @@ type publisherFlags struct {
 	recordFlags   `group:"Records"`
 	eventFlags    `group:"Events of the application"`
 	snapshotFlags `group:"Snapshots"`
+	tracingFlags  `group:"Tracing"`
 
 	Partitions     uint16        `help:"Partitions of topics that the publisher creates." default:"${partitions}"`
 	Replication    uint8         `name:"replication-factor" help:"Replication factor of topics that the publisher creates; 0: the broker's default." default:"0"`
@@ -127,7 +128,12 @@ func (f publisherFlags) make(_ context.Context, sources []source, cluster cluste
 	var list []databasePublisher
 	for _, s := range sources {
 		catalog := debezium.NewDatabase(s.connString, f.SourceEncoding)
+		spans, err := f.exporter(s, log)
+		if err != nil {
+			return nil, usage(err)
+		}
 		o := newWatcher(s.database, s.slot)
+		o.spans = spans
 		p, err := f.newPublisher(s, cluster, text, catalog, keys, o, log)
 		if err != nil {
 			return nil, usage(err)
@@ -222,6 +228,9 @@ func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, 
 		SQLTextBytes:   f.SQLTextBytes,
 		Log:            log.Named("publisher").With(zap.String("slot", s.slot)),
 	}
+	if o.spans != nil {
+		config.Trace = o.spans.Add
+	}
 	format, err := f.format(records, config.Log)
 	if err != nil {
 		return nil, err
@@ -248,14 +257,17 @@ func runID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
-// publisherActors returns three actors per database: the publisher, one that maintains its slot and outbox, and one that maintains its publications.
-// run is what the first one does.
+// publisherActors returns the actors of each database: the publisher, one that maintains its slot and outbox, one that maintains its publications, and
+// one that sends its spans, if there are any. run is what the first one does.
 func publisherActors(publishers []databasePublisher, run func(databasePublisher, context.Context) error) []actor {
 	var actors []actor
 	for _, p := range publishers {
 		publish := func(ctx context.Context) error { return run(p, ctx) }
 		actors = append(actors, actor{"publisher of " + p.database, publish}, actor{"housekeeping of " + p.database, p.keepHouse},
 			actor{"coverage of " + p.database, p.coverage.watch})
+		if p.watcher.spans != nil { // it ends after the publisher, with the last Kafka transaction
+			actors = append(actors, actor{"tracing of " + p.database, p.watcher.spans.Run})
+		}
 	}
 	return actors
 }

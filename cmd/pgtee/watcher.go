@@ -12,15 +12,17 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/otlp"
 )
 
-// watcher measures one publisher from outside: what its source delivers, what it acknowledges (that is, what Kafka has), and its Kafka client's
-// requests.
+// watcher measures one publisher from outside: what its source delivers, what it acknowledges (that is, what Kafka has), its Kafka client's requests,
+// and what it tells for tracing.
 type watcher struct {
 	visible prometheus.Histogram
 	kafka   prometheus.Histogram
 	rows    *prometheus.CounterVec
 	lies    prometheus.Counter
+	spans   *otlp.Exporter // nil: no tracing
 
 	mu    sync.Mutex
 	sums  [len(whoLabels)]float64 // rows per label

@@ -155,6 +155,7 @@ var Catalogue = []Area{
 		{"record-too-large", problem, "A record is larger than Kafka accepts, and --record-too-large is halt.", "Raise max.message.bytes of the topic and --max-record-bytes, or start without --record-too-large halt."},
 		{"dead-letters", warning, "Changes were too large for a record: the dead-letter topic has them.", "Read what is there; raise max.message.bytes and --max-record-bytes."},
 		{"events-refused", warning, "Events of the application went to PREFIX.outbox.refused.", "See their headers; allow the topic with --event-topics."},
+		{"spans-undelivered", warning, "The collector of --otlp-endpoint does not take spans. Publishing goes on without them.", "See the error; check --otlp-endpoint, which needs an OTLP/HTTP receiver, and the credentials."},
 		{"fenced", warning, "Another publisher has taken over.", "Nothing if that was intended; otherwise stop one of the two."},
 		{"publisher-retries", warning, "The publisher failed and tries again.", "See the error; nothing is lost meanwhile."},
 		{"query-retries", warning, "`pgtee query` failed and tries again.", "See the error; a run is published whole or not at all."},
