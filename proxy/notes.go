@@ -20,13 +20,15 @@ const (
 
 	// callNote works for every note. emitNote is for notes that are messages and carry their SQL, where everybody may call pg_logical_emit_message(). It
 	// avoids PL/pgSQL, whose first call in a transaction costs the server as much as four emitNotes. lineColumns in package outbox reads its output.
-	// pgtee.note() and pgtee.sign() recognise both by their beginning.
+	// pgtee.note() and pgtee.sign() recognise both by their beginning. An actor may have characters that do not convert to UTF-8, which only a function
+	// can handle: while a session has one, pgtee.note() writes its notes.
 	//
 	// $2 is false for a note that follows its statement: it is written only if the transaction already has an id, as every transaction that has written
 	// does. $3 is true for the note that binds its transaction: see outbox/trust.go.
 	signNote = "SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)"
 	callNote = signNote + " ELSE pgtee.note($1,current_user) END WHERE $2 OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL"
-	emitNote = signNote + `::pg_catalog.text ELSE pg_catalog.pg_logical_emit_message(true,'pgtee',pg_catalog.convert_to(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s',` +
+	emitNote = signNote + `::pg_catalog.text WHEN pg_catalog.current_setting('pgtee.actor',true) OPERATOR(pg_catalog.<>) '' THEN pgtee.note($1,current_user)::pg_catalog.text ` +
+		`ELSE pg_catalog.pg_logical_emit_message(true,'pgtee',pg_catalog.convert_to(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s',` +
 		`$1,pg_catalog.current_setting('application_name'),pg_catalog.pg_backend_pid(),session_user,current_user),CASE WHEN pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END))::pg_catalog.text END ` +
 		`WHERE ($2 OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL) AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off'`
 
