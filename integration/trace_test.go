@@ -39,7 +39,7 @@ func TestTraceOfComments(t *testing.T) {
 				want = append(want, trace)
 				return fmt.Sprintf("/*action='%%2Fbuy',actor='ann%%40shop',traceparent='%s',tracestate='a%%3D%d'*/", trace, len(want))
 			}
-			insert := func(id int) string { return fmt.Sprintf("INSERT INTO work.item VALUES (%d, 'x', 0)", id) }
+			const insert = "INSERT INTO work.item VALUES ($1, 'x', 0)" // with an argument: pgx sends a text without one as a Query, whatever the mode
 			long := strings.Repeat(" ", 20<<10)
 			modes := []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec, pgx.QueryExecModeCacheStatement}
 			for _, mode := range modes {
@@ -52,7 +52,7 @@ func TestTraceOfComments(t *testing.T) {
 					func(c, sql string) string { return "/*+ SeqScan(t) */" + c + sql },
 					func(c, sql string) string { return strings.Replace(sql, "VALUES", long+"VALUES", 1) + c },
 				} {
-					if _, err := conn.Exec(r.ctx, form(comment(), insert(len(want))), mode); err != nil {
+					if _, err := conn.Exec(r.ctx, form(comment(), insert), mode, len(want)); err != nil {
 						t.Fatalf("%v: %v", mode, err)
 					}
 				}
@@ -60,24 +60,24 @@ func TestTraceOfComments(t *testing.T) {
 			bare := len(want) + 1
 			want = append(want, "") // a statement without one, between two
 			a, b := comment(), comment()
-			r.must(runSQL(r, conn, insert(bare)+"; "+insert(bare+1)+a+"; "+b+insert(bare+2)))
+			r.must(runSQL(r, conn, fmt.Sprintf("INSERT INTO work.item VALUES (%d, 'x', 0); INSERT INTO work.item VALUES (%d, 'x', 0)%s; %sINSERT INTO work.item VALUES (%d, 'x', 0)", bare, bare+1, a, b, bare+2)))
 			for _, mode := range modes[:2] { // an error points where it did
-				const sql = "/* comment */ INSERT INTO work.item VALUES (1, nothing, 0) /* comment */"
-				_, err := conn.Exec(r.ctx, sql, mode)
+				const sql = "/* comment */ INSERT INTO work.item VALUES (1, nothing, $1) /* comment */"
+				_, err := conn.Exec(r.ctx, sql, mode, 0)
 				var refused *pgconn.PgError
 				if at := strings.Index(sql, "nothing") + 1; !errors.As(err, &refused) || int(refused.Position) != at {
 					t.Errorf("%v: %+v, want position %d", mode, err, at)
 				}
 			}
-			actors := r.writeAsActors(conn, bare+2)
+			claims := append(r.writeAsActors(conn, bare+2), r.changeActors(conn)...)
 			r.Drain()
 			events, fingerprints := r.Events("work.item"), map[string]int{}
-			if len(events) != len(want)+len(actors) {
-				t.Fatalf("%d events, want %d", len(events), len(want)+len(actors))
+			if len(events) != len(want)+len(claims) {
+				t.Fatalf("%d events, want %d", len(events), len(want)+len(claims))
 			}
 			for i, e := range events[len(want):] {
-				if s := e.Pgtee.Session; s.Actor != actors[i] || s.Application != "shop" || s.User != "ann" || !e.Pgtee.Verified {
-					t.Errorf("actor %q of row %d is %q: %.600v", actors[i], i, s.Actor, fmt.Sprintf("%+v", e.Pgtee))
+				if s := e.Pgtee.Session; s.Actor != claims[i].actor || s.Application != claims[i].application || s.User != "ann" || !e.Pgtee.Verified {
+					t.Errorf("row %d is of actor %q, application %q, want %+v: %.600v", i, s.Actor, s.Application, claims[i], fmt.Sprintf("%+v", e.Pgtee))
 				}
 			}
 			for i, e := range events[:len(want)] {
@@ -169,8 +169,11 @@ func (c *collector) expect(r *runner, events []Event, traces []string) {
 	}))
 }
 
-// writeAsActors inserts rows with ids after last into work.item while pgtee.actor is set in different ways; it returns the actor that each row should have.
-func (r *runner) writeAsActors(conn *pgx.Conn, last int) (actors []string) {
+// claim is what a client says about itself.
+type claim struct{ actor, application string }
+
+// writeAsActors inserts rows with ids after last into work.item while pgtee.actor is set in different ways; it returns the claim that each row should have.
+func (r *runner) writeAsActors(conn *pgx.Conn, last int) (claims []claim) {
 	for _, step := range []struct{ set, actor, comment, reset string }{
 		{"SET pgtee.actor = 'bob'", "bob", "", ""},
 		{"", "bob", "", ""}, // still the actor
@@ -186,15 +189,45 @@ func (r *runner) writeAsActors(conn *pgx.Conn, last int) (actors []string) {
 				r.must(runSQL(r, conn, step.set))
 			}
 			last++
-			_, err := conn.Exec(r.ctx, fmt.Sprintf("INSERT INTO work.item VALUES (%d, 'x', 0)", last)+step.comment, mode)
+			_, err := conn.Exec(r.ctx, "INSERT INTO work.item VALUES ($1, 'x', 0)"+step.comment, mode, last)
 			r.must(err)
 			if step.reset != "" {
 				r.must(runSQL(r, conn, step.reset))
 			}
-			actors = append(actors, step.actor)
+			claims = append(claims, claim{step.actor, "shop"})
 		}
 	}
 	last++
 	r.must(runSQL(r, conn, fmt.Sprintf("SET pgtee.actor = 'dora'; SELECT 1; INSERT INTO work.item VALUES (%d, 'x', 0)", last)))
-	return append(actors, "dora")
+	return append(claims, claim{"dora", "shop"})
+}
+
+// changeActors inserts rows by few texts, in transactions that change what the client claims between them; it returns the claim that each row should have.
+func (r *runner) changeActors(conn *pgx.Conn) (claims []claim) {
+	const again, other = "INSERT INTO work.item SELECT max(id) + 1, 'x', $1 FROM work.item", "INSERT INTO work.item SELECT 1 + max(id), 'x', $1 FROM work.item"
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec, pgx.QueryExecModeCacheStatement} {
+		for _, step := range []struct {
+			before, write string
+			claim
+		}{
+			{"BEGIN; SET LOCAL pgtee.actor = 'ann'", again, claim{"ann", "shop"}},
+			{"", again, claim{"ann", "shop"}},
+			{"SET LOCAL pgtee.actor = 'bob'", again, claim{"bob", "shop"}},
+			{"", other, claim{"bob", "shop"}},
+			{"SET LOCAL application_name = 'till'", other, claim{"bob", "till"}},
+			{"SAVEPOINT s; SET LOCAL pgtee.actor = 'eve'", other, claim{"eve", "till"}},
+			{"SAVEPOINT s; SET LOCAL pgtee.actor = 'mallory'; DELETE FROM work.item; ROLLBACK TO s", other, claim{"eve", "till"}},
+			{"SELECT set_config('pgtee.actor', 'carl', true)", other, claim{"carl", "till"}},
+			{"RESET application_name", other, claim{"carl", "shop"}},
+			{"COMMIT", other, claim{"dora", "shop"}},
+		} {
+			if step.before != "" {
+				r.must(runSQL(r, conn, step.before))
+			}
+			_, err := conn.Exec(r.ctx, step.write, mode, 0)
+			r.must(err)
+			claims = append(claims, step.claim)
+		}
+	}
+	return claims
 }

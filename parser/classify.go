@@ -8,6 +8,7 @@ import "bytes"
 // a built-in function.
 func classify(s *Statement, text []byte, lexis Lexis) {
 	classifyCommand(s, text, lexis)
+	s.Sets = s.Sets || (s.Note != Never || s.Inner != Never) && mentionsSetConfig(text)
 	if s.Note != Never && s.Tx == NoEffect && !s.IsDDL() && DeclaresHold(text) {
 		s.Tx = Hold
 	}
@@ -24,6 +25,20 @@ func DeclaresHold(text []byte) bool {
 		}
 	}
 	return false
+}
+
+// mentionsSetConfig reports whether a text contains set_config, in any case.
+func mentionsSetConfig(text []byte) bool {
+	for from := 0; ; {
+		at := bytes.IndexByte(text[from:], '_')
+		if at < 0 {
+			return false
+		}
+		if around(text, from+at, len("SET"), "SET_CONFIG") {
+			return true
+		}
+		from += at + 1
+	}
 }
 
 func classifyCommand(s *Statement, text []byte, lexis Lexis) {
@@ -181,7 +196,7 @@ func (p *phrase) prepare(s *Statement) {
 
 // session reads SET, RESET and DISCARD after their first word.
 func (p *phrase) session(s *Statement, first string) {
-	s.Verb = first
+	s.Verb, s.Sets = first, true
 	switch first {
 	case "DISCARD":
 		if p.accept("ALL") {

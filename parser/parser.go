@@ -14,6 +14,7 @@ type Statement struct {
 	Name   string // of PREPARE, EXECUTE (also in EXPLAIN and CREATE TABLE), DEALLOCATE: the prepared statement's name, folded as PostgreSQL does
 	Inner  Need   // of PREPARE: what the prepared statement needs
 	Secret bool   // it contains credentials: its note carries the text redacted
+	Sets   bool   // it may change a setting that notes contain: SET, RESET, DISCARD, or a text with set_config
 }
 
 // Need says when a statement gets a note.

@@ -174,7 +174,7 @@ func (s *session) notesNow(*settings) bool {
 // skips reports whether a statement that needs a note is covered by an earlier note.
 func (s *session) skips(hash uint64) bool {
 	if s.terms.Attribution == AttributionTransaction {
-		return s.tx.carried && s.tx.last != 0 // 0: the role has changed since
+		return s.tx.carried && s.tx.last != 0 // 0: the role or a setting may have changed since
 	}
 	return hash != 0 && hash == s.tx.last
 }

@@ -161,7 +161,7 @@ func (w *queryWriter) stretch(i int) (end int) {
 	end = list[0].To
 	for n := range list {
 		st := &list[n]
-		if st.To-list[0].From > noteSQLBytes || st.Secret || st.IsDDL() || !keepsNote(st.Tx) {
+		if st.To-list[0].From > noteSQLBytes || st.Secret || st.IsDDL() || st.Sets || !keepsNote(st.Tx) {
 			break
 		}
 		end = st.To

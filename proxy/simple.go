@@ -219,6 +219,9 @@ func (s *session) apply(e effects, of subject) (prepared *statement) {
 	if s.tx.apply(e.tx) {
 		s.notes.unsure = note.FlagAnyUser
 	}
+	if e.sets {
+		s.tx.last = 0
+	}
 	if late || e.calls || e.fires && s.database.vocabulary.mayFire() {
 		s.doubtNames()
 	}
@@ -229,7 +232,7 @@ func (s *session) apply(e effects, of subject) (prepared *statement) {
 		if e.name == "" {
 			return nil
 		}
-		prepared = &statement{need: e.inner, subject: of}
+		prepared = &statement{need: e.inner, effects: effects{sets: e.sets}, subject: of}
 		s.touch([]byte(e.name))
 		s.statements.prepare([]byte(e.name), prepared, s.tx.group)
 	case parser.Execute:

@@ -40,12 +40,13 @@ type effects struct {
 	calls bool        // it calls user-defined functions, which may run DEALLOCATE ALL
 	fires bool        // the same if there are triggers, or functions in defaults and the like
 	snaps bool        // it takes a snapshot for certain
+	sets  bool        // it may change a setting that notes contain
 }
 
 func effectsOf(st *parser.Statement) effects {
 	calls := st.Note == parser.IfNoted || st.Note == parser.InBlock || st.Verb == "DO"
 	snaps := st.Verb == "SELECT" || st.Verb == "DECLARE CURSOR" || st.Verb != "" && st.Note != parser.Never && (st.Tx == parser.NoEffect || st.Tx == parser.Hold)
-	return effects{st.Tx, strings.Clone(st.Name[:min(len(st.Name), maxName)]), st.Inner, calls, st.Note == parser.Always, snaps}
+	return effects{st.Tx, strings.Clone(st.Name[:min(len(st.Name), maxName)]), st.Inner, calls, st.Note == parser.Always, snaps, st.Sets}
 }
 
 // reads reports whether a statement reads the text of a prepared one, to run or to explain it.

@@ -18,7 +18,7 @@ type transaction struct {
 	carried bool   // the transaction has a note that no ROLLBACK TO can have undone, and no read-only subtransaction can have left out
 	safe    bool   // such a note stands in front of the first savepoint, so that RELEASE does not matter to it
 	nested  bool   // the transaction has, or had, a savepoint, or may have one
-	last    uint64 // hash of the SQL of the last note; 0 if there is none
+	last    uint64 // hash of the SQL of the last note; 0 if there is none, or something else in it may have changed since
 	sent    int    // upper bound of the number of its notes, and of writes without one
 	front   bool   // its last note may stand in front of a statement, to which everything after the note would belong
 	holds   bool   // the transaction has, or had, a cursor whose query runs at COMMIT
