@@ -136,11 +136,15 @@ $sign$;
 -- before. always is false for a note that applies only if the transaction has written.
 -- pg_stat_statements stores the text of each utility statement before version 16, so the payload must not be in the statement itself. The result,
 -- which is one row as that of note(), shows the proxy that the procedure has ended and that a later error is one of the commit.
+--
+-- A Query of many writes runs put() for each of them over the whole text. Therefore it searches only with split_part(), and reads the comment from the
+-- bytes: functions that count characters take ten times as long. No payload has 16384 bytes.
 CREATE OR REPLACE PROCEDURE pgtee.put(INOUT note integer, role name, always boolean, signed boolean)
 LANGUAGE plpgsql SECURITY DEFINER AS $put$
 DECLARE
     mark    constant pg_catalog.text := pg_catalog.concat('*/;CALL pgtee.put(''', note, ''',');
     query   pg_catalog.text;
+    before  pg_catalog.text;
     payload pg_catalog.text;
     stack   pg_catalog.text;
     lsn     pg_catalog.pg_lsn;
@@ -149,11 +153,14 @@ BEGIN
     query := CASE WHEN pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
         AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off'
         AND (always OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL) THEN pg_catalog.current_query() END;
-    payload := CASE WHEN pg_catalog.strpos(query, mark) OPERATOR(pg_catalog.>) 0 AND pg_catalog.split_part(query, mark, 3) OPERATOR(pg_catalog.=) ''
-        THEN pg_catalog.split_part(pg_catalog.split_part(query, mark, 1), '/*', -1) END;
-    IF pg_catalog.octet_length(payload) OPERATOR(pg_catalog.<) 65536 THEN
+    before := pg_catalog.split_part(query, mark, 1);
+    payload := CASE WHEN pg_catalog.octet_length(before) OPERATOR(pg_catalog.<) pg_catalog.octet_length(query)
+        AND pg_catalog.split_part(query, mark, 3) OPERATOR(pg_catalog.=) ''
+        THEN pg_catalog.split_part(pg_catalog.encode(pg_catalog.substr(pg_catalog.convert_to(before, pg_catalog.getdatabaseencoding()),
+            GREATEST(pg_catalog.octet_length(before) OPERATOR(pg_catalog.-) 16383, 1)), 'escape'), '/*', -1) END;
+    IF pg_catalog.octet_length(payload) OPERATOR(pg_catalog.<) 16384 THEN
         lsn := pgtee.store(payload, role, signed);
-    ELSIF pg_catalog.strpos(query, mark) OPERATOR(pg_catalog.>) 0 THEN
+    ELSIF pg_catalog.octet_length(before) OPERATOR(pg_catalog.<) pg_catalog.octet_length(query) THEN
         RAISE EXCEPTION 'only the proxy calls pgtee.put()' USING ERRCODE = 'insufficient_privilege';
     END IF;
 END
