@@ -180,10 +180,16 @@ func (r *runner) Setup() {
 // StartProxy starts the proxy, with more flags, and waits until a session through it works.
 func (r *runner) StartProxy(flags ...string) {
 	r.t.Helper()
+	r.startProxyOf(r.URL(), flags...)
+}
+
+// startProxyOf starts the proxy of the server at this URL.
+func (r *runner) startProxyOf(server string, flags ...string) {
+	r.t.Helper()
 	address, err := harness.FreeAddress()
 	r.must(err)
 	r.proxyAddress = address
-	r.proxy = r.process("proxy", append([]string{"proxy", "--listen", address, "--postgres", r.URL(), "--key", r.keyFile(), "--outbox", r.outbox}, flags...)...)
+	r.proxy = r.process("proxy", append([]string{"proxy", "--listen", address, "--postgres", server, "--key", r.keyFile(), "--outbox", r.outbox}, flags...)...)
 	r.must(harness.Eventually(20*time.Second, func(ctx context.Context) error {
 		if !r.proxy.Running() {
 			r.t.Fatal("the proxy ended")

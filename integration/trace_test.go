@@ -31,6 +31,12 @@ func TestTraceOfComments(t *testing.T) {
 			r.StartProxy()
 			spans, collector := newCollector(t)
 			r.publisher = r.process("publish", append(r.publishArgs(), "--otlp-endpoint", collector)...)
+			if outbox == "message" { // in front of another proxy, which alone writes notes
+				r.startProxyOf(r.ProxyURL("postgres", "inner"))
+				if log := r.proxy.Tail(5); !strings.Contains(log, "proxy-behind") {
+					t.Errorf("the outer proxy does not tell: %s", log)
+				}
+			}
 			conn := r.dial(r.ProxyURL("ann", "shop"))
 			defer conn.Close(r.ctx)
 			var want []string // trace contexts of work.item's rows, by id

@@ -87,7 +87,12 @@ func roleError(target Target) *clientError {
 }
 
 func outboxError(database string, why problem, owner string) *clientError {
-	if why == distrust {
+	switch why {
+	case nested:
+		return &clientError{code: "57P03",
+			message: "pgtee: the server of this proxy is another pgtee proxy, and this one requires an outbox",
+			hint:    "Name the server itself in --postgres, or start this proxy without --require-outbox."}
+	case distrust:
 		return &clientError{code: "57P03",
 			message: fmt.Sprintf("pgtee: schema pgtee of database %q belongs to role %q, whom this proxy does not trust", database, owner),
 			hint:    "If that role ran \"pgtee setup\", start the proxy with --trust-owner; else drop the schema."}

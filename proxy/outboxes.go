@@ -85,6 +85,7 @@ const (
 	distrust problem = "schema pgtee belongs to a role that is not trusted: its functions are not called, and writes are not attributed; " +
 		"if that role ran pgtee setup, start the proxy with --trust-owner ROLE, else drop the schema"
 	barred problem = "a role may not call the functions of schema pgtee: its writes are not attributed; run pgtee setup, which grants EXECUTE to PUBLIC"
+	nested problem = "--postgres names another pgtee proxy, which writes the notes: the address of a client is then that of this proxy; name the server itself"
 )
 
 // maxKnown is the number of databases from which on those without sessions are forgotten.

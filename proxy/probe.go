@@ -26,7 +26,7 @@ const (
 
 	// askWhich identifies the database and its schema pgtee, because others may have had the same names before. If the process id is not that of
 	// BackendKeyData, there is a pooler in between. Every session sends this query. It reads no catalog table, and so costs the server process a fifth
-	// of askOwner.
+	// of askOwner. Another proxy recognises it: see isOfProxy.
 	askWhich = "SELECT pg_catalog.format('%s %s %s',pg_catalog.pg_relation_filepath(1259),pg_catalog.to_regnamespace('pgtee')::pg_catalog.oid,pg_catalog.pg_backend_pid())" // 1259 is pg_class
 
 	// askOwner reads only the catalog: no function of the schema may be called before its owner is known.
@@ -81,7 +81,11 @@ func (s *session) prepareNotes() error {
 	if err != nil {
 		return err
 	}
-	if s.database.mustLog(problem) {
+	switch {
+	case !s.database.mustLog(problem):
+	case problem == nested:
+		s.log.Warn(string(problem), zap.String("finding", "proxy-behind"), zap.String("server", s.started.server.Address))
+	default:
 		s.log.Warn(string(problem), zap.String("finding", "outbox-not-ready"), zap.String("database", s.started.database), zap.String("owner", s.database.owner))
 	}
 	if s.database.isReady() {
@@ -123,7 +127,8 @@ func (s *session) findOutbox() (problem, error) {
 		return "", err
 	}
 	place, rest, _ := strings.Cut(string(answer), " ")
-	oid, pid, _ := strings.Cut(rest, " ")
+	oid, rest, _ := strings.Cut(rest, " ")
+	pid, word, _ := strings.Cut(rest, " ")
 	if pid != "" && pid != strconv.Itoa(int(s.notes.pid)) {
 		s.notes.flags |= note.FlagPooled
 		s.proxy.pooled.Do(func() {
@@ -138,6 +143,8 @@ func (s *session) findOutbox() (problem, error) {
 	}
 	mustAsk := d.observe(found, time.Now())
 	switch {
+	case word == nestedWord:
+		return nested, nil
 	case found == nil:
 		return noOutbox, nil
 	case !d.trusts(found):

@@ -33,6 +33,9 @@ func (s *session) query(m message) error {
 		return s.forward(m, e)
 	}
 	set := s.pending.settings.Load()
+	if isOfProxy(text) && s.notesNow(set) {
+		return s.answerProxy(m, text, e, set)
+	}
 	defer s.forgetLongList()
 	if looksAtStatements(text) {
 		if err := s.hideOurs(); err != nil {

@@ -180,6 +180,7 @@ var Catalogue = []Area{
 		{"outbox-question-refused", warning, "The server refused the query with which the proxy looks for the outbox: the session continues without notes.", "See the SQLSTATE in the log."},
 		{"outbox-not-ready", warning, "Sessions of a database get no notes.", "Run `pgtee setup`, or give the proxy --trust-owner, as the log says."},
 		{"pooler-behind", warning, "The proxy talks to a pooler, which hides the clients.", "Put the pooler in front of the proxy."},
+		{"proxy-behind", warning, "The server of the proxy is another pgtee proxy. That one writes the notes, and names the first as the client.", "Name the server itself in --postgres of the proxy that clients connect to, or let clients connect to the other one."},
 		{"note-failed", warning, "The server refused a note, so the client's write failed with it.", "See the SQLSTATE in the log; run `pgtee check`."},
 		{"replies-lost", warning, "The server's replies do not match the requests: a session gets no more notes.", "Report the defect with the log."},
 		{"logins-waiting", warning, "Logins are waiting because too many are in progress.", "Raise --max-logins, or find out who connects without logging in."},
