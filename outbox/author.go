@@ -102,10 +102,12 @@ func (a *Assembler) append(n *note.Note) int {
 	return a.memory.notes.len() - 1
 }
 
-// appendNameless appends a note with the session of n and no statement.
+// appendNameless appends a note with the session of n and no statement. Role, application and actor are those at the time of n, and may have been
+// others when the rows were written.
 func (a *Assembler) appendNameless(n *note.Note) int {
 	a.current.Bytes += noteBytes
 	nameless := *n
 	nameless.Flags, nameless.Fingerprint, nameless.SQL = note.FlagNameless, 0, nil
+	nameless.Role, nameless.Application, nameless.Actor = nil, nil, nil
 	return a.append(&nameless)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/pgtee/pgtee/outbox/note"
 )
 
-// Which statement each row is said to be of: a row is named like the statement that wrote it, ? is of none, - not even of a session.
+// Which statement each row is said to be of: a row is named like the statement that wrote it, ? is of none, nobody of none but with the role of its note, - not even of a session.
 func TestAuthor(t *testing.T) {
 	for _, test := range []struct {
 		stream, want string
@@ -21,9 +21,9 @@ func TestAuthor(t *testing.T) {
 		{"a +one b", "? one", false},
 		{"a one+ b +two c", "one ? two", false},
 		{"+one a two+ b", "? ?", false}, // of one or two
-		{"+one a +? b", "one ?", false},
-		{"+one +? a +two b", "? two", true},
-		{"a ?+ b one+ c ?+", "? one ?", false},
+		{"+one a +? b", "one nobody", false},
+		{"+one +? a +two b", "nobody two", true},
+		{"a ?+ b one+ c ?+", "nobody one nobody", false},
 		{"a !forged b", "- forged", false},
 		{"a one+ b !forged+ c", "one ? forged", false},
 		{"+one a ~b +two c", "one two two", true}, // b stands directly behind the note in the log
@@ -54,7 +54,12 @@ func authors(t *testing.T, stream string, partBytes int) string {
 			switch {
 			case c.Note < 0:
 				got = append(got, "-")
+			case tx.Notes[c.Note].Nameless() && len(tx.Notes[c.Note].Role) > 0:
+				got = append(got, "nobody")
 			case tx.Notes[c.Note].Nameless():
+				if n := &tx.Notes[c.Note]; string(n.User) != "bob" || len(n.Application) > 0 || n.Actor != nil {
+					t.Errorf("%s: a row that no note covers is of %+v", stream, n)
+				}
 				got = append(got, "?")
 			default:
 				got = append(got, string(tx.Notes[c.Note].SQL))

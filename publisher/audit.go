@@ -25,7 +25,8 @@ type audit struct {
 	directRows int
 	ddl        int // number of records of <prefix>.ddl
 
-	session    []byte // JSON of the first note's session
+	session    []byte // JSON of the session, from the first note that has a role
+	named      bool   // there has been such a note
 	key        []byte
 	trust      note.Trust
 	begun      int    // number of statements
@@ -52,7 +53,7 @@ type tableCount struct {
 //	 "direct_rows","ddl"}
 //
 // An unknown statement that wrote rows has null for number, command, fingerprint and text. A statement has "tables_omitted" only if tables are left
-// out, and "context" only if its SQL claims one. The session's actor is that of the first statement. "parts" is present only for a transaction that
+// out, and "context" only if its SQL claims one. The session's role, application and actor are those of the first note that has them. "parts" is present only for a transaction that
 // became visible in several Kafka transactions, and is the number of these.
 //
 // The key is the session id; a write that bypassed the proxy has no key. verified is true if the note of every statement is verified, false if one
@@ -145,7 +146,10 @@ func (a *audit) beginStatements(tx *outbox.Transaction, n *notes, upTo int) {
 func (a *audit) beginStatement(n *notes, i int, note *note.Note) {
 	if a.begun == 0 {
 		a.key = record.AppendHex16(a.key, uint64(note.Session))
-		a.session = n.appendSession(a.session, &n.facts[i], note)
+	}
+	if !a.named { // rows that no note covers have a session, but no role
+		a.named = len(note.Role) > 0
+		a.session = n.appendSession(a.session[:0], &n.facts[i], note)
 	}
 	a.begun++
 	a.trust = a.trust.And(note.Trust)

@@ -146,6 +146,25 @@ func TestDirectWriteIsAudited(t *testing.T) {
 	}
 }
 
+// Rows before the first note have the session of that note, but no role.
+func TestAuditAfterRowsOfNoNote(t *testing.T) {
+	tx := sale()
+	tx.Changes = tx.Changes[:1]
+	tx.Changes[0].Note = 0
+	first := tx.Notes[0]
+	first.Role, first.Application, first.Actor = []byte("clerk"), []byte("till"), []byte("eve")
+	nobody := first
+	nobody.Flags, nobody.SQL, nobody.Role, nobody.Application, nobody.Actor = note.FlagNameless, nil, nil, nil, nil
+	tx.Notes = []note.Note{nobody, first}
+	records := composed(t, Config{}, tx)
+	if row := string(records[len(records)-2].Value); !strings.Contains(row, `"role":"","application":"","client"`) {
+		t.Errorf("the row: %s", row)
+	}
+	if audit := string(records[len(records)-1].Value); !strings.Contains(audit, `"role":"clerk","application":"till"`) || !strings.Contains(audit, `"actor":"eve"`) {
+		t.Errorf("the audit record: %s", audit)
+	}
+}
+
 func TestNotesWithoutRows(t *testing.T) {
 	tx := sale()
 	tx.Changes = nil
