@@ -64,7 +64,7 @@ type database struct {
 	vocabulary vocabulary
 
 	sessions int                    // number of those that use it; guarded by outboxes.mu
-	place    string                 // path of the file of its pg_class, which identifies it; "" until a session has asked
+	place    string                 // its directory, which identifies it; "" until a session has asked
 	outbox   atomic.Pointer[schema] // the schema to which notes can be written; nil: none, or unknown
 	emits    atomic.Bool            // everybody may call pg_logical_emit_message()
 
@@ -75,6 +75,11 @@ type database struct {
 	asked time.Time // when ready() was last called
 	of    schema    // the schema for which it was called
 	told  problem   // the problem logged last
+}
+
+// placeOf returns the directory of a database from the path of a file in it.
+func placeOf(path string) string {
+	return path[:max(0, strings.LastIndexByte(path, '/'))]
 }
 
 // problem says why sessions have no notes; "" if they have notes.

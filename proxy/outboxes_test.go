@@ -25,6 +25,17 @@ func TestTrustedOwners(t *testing.T) {
 	}
 }
 
+// VACUUM FULL gives pg_class another file; the directory is that of the database.
+func TestPlaceOfADatabase(t *testing.T) {
+	for path, want := range map[string]string{
+		"base/5/1259": "base/5", "base/5/16999": "base/5", "base/55/1259": "base/55", "pg_tblspc/24576/PG_15_202209061/5/1259": "pg_tblspc/24576/PG_15_202209061/5", "": "",
+	} {
+		if got := placeOf(path); got != want {
+			t.Errorf("%s is at %q, want %q", path, got, want)
+		}
+	}
+}
+
 func TestDatabasesWithoutSessionsAreForgotten(t *testing.T) {
 	var o outboxes
 	used := o.move(o.last("server", "used"), "server", "used", "base/1")

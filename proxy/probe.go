@@ -126,7 +126,7 @@ func (s *session) findOutbox() (problem, error) {
 	if err != nil {
 		return "", err
 	}
-	place, rest, _ := strings.Cut(string(answer), " ")
+	path, rest, _ := strings.Cut(string(answer), " ")
 	oid, rest, _ := strings.Cut(rest, " ")
 	pid, word, _ := strings.Cut(rest, " ")
 	if pid != "" && pid != strconv.Itoa(int(s.notes.pid)) {
@@ -136,7 +136,7 @@ func (s *session) findOutbox() (problem, error) {
 		})
 	}
 	d := s.database
-	d.database = s.proxy.outboxes.move(d.database, s.started.server.Address, s.started.database, place)
+	d.database = s.proxy.outboxes.move(d.database, s.started.server.Address, s.started.database, placeOf(path))
 	found, err := s.findSchema(oid)
 	if err != nil {
 		return "", err
