@@ -56,7 +56,11 @@ const earlySchema = `
 	CREATE FUNCTION keep(v text) RETURNS bool LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.t (v) VALUES ($1); RETURN true; END';
 	CREATE DOMAIN kept AS text CHECK (keep(VALUE));
 	CREATE TYPE pair AS (x kept);
-	CREATE TABLE tab (x kept);`
+	CREATE TABLE tab (x kept);
+	CREATE FUNCTION told(v text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN IF pg_catalog.current_setting(''early.tell'', true) OPERATOR(pg_catalog.=) ''on'' THEN PERFORM public.writes($1); END IF; RETURN $1; END';
+	CREATE TABLE indexed (v text);
+	INSERT INTO indexed VALUES ('stored');
+	CREATE INDEX ON indexed (told(v));`
 
 // earlyRows are written while a statement is parsed or planned, before the note of its Execute.
 var earlyRows = []attribution{
@@ -70,6 +74,8 @@ var earlyRows = []attribution{
 	{"by PREPARE", []say{simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), simple("PREPARE p AS SELECT '{b}'::kept[]"), simple("COMMIT"),
 		simple("BEGIN; INSERT INTO t (v) VALUES ('c'); PREPARE q AS SELECT '{d}'::kept[]; COMMIT")}, "right ? right right"},
 	{"by EXPLAIN EXECUTE", []say{simple("PREPARE p AS SELECT imm('b')"), simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), simple("EXPLAIN EXECUTE p"), simple("COMMIT")}, "right right"},
+	{"by ANALYZE", []say{simple("SET early.tell = 'on'"), simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), simple("ANALYZE indexed /* stored */"), burst("Z", all(once("ANALYZE indexed /* stored */"), sync_)...), simple("COMMIT"),
+		simple("ANALYZE indexed /* stored */"), simple("INSERT INTO t (v) VALUES ('b'); ANALYSE indexed /* stored */"), simple("ANALYZE indexed, tab")}, "right right right right right right -"},
 	{"of composite types", []say{simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), simple("SELECT '(b)'::pair /* b */"), simple("SELECT '(c)'::public.tab /* c */"), simple("SELECT tab '(d)' /* d */"),
 		simple(`SELECT jsonb_populate_record(r, '{"x": "e"}') /* e */ FROM (SELECT NULL::tab AS r) AS s`), simple(`SELECT * FROM json_to_record('{"x": "(f)"}') AS r (x tab) /* f */`), simple("COMMIT")}, "right right right right right right"},
 }

@@ -334,7 +334,7 @@ func (s *session) withVocabulary(list []parser.Statement, text []byte, lexis par
 			continue
 		}
 		text := text[st.Start:st.End]
-		if plansOther(st) || v.mentionedIn(text, lexis, keepsText(st)) {
+		if runsOther(st) || v.mentionedIn(text, lexis, keepsText(st)) {
 			st.Note = parser.IfNoted
 		}
 		if st.Tx == parser.Prepare && st.Inner == parser.Never && v.mentionedIn(text, lexis, false) {
@@ -347,14 +347,17 @@ func (s *session) withVocabulary(list []parser.Statement, text []byte, lexis par
 // hasQuery reports whether a statement whose text writes nothing may run a query, or functions while it parses or plans one.
 func hasQuery(st *parser.Statement) bool {
 	switch st.Verb {
-	case "SELECT", "EXPLAIN", "COPY", "DECLARE CURSOR", "PREPARE":
+	case "SELECT", "EXPLAIN", "COPY", "DECLARE CURSOR", "PREPARE", "ANALYZE":
 		return true
 	}
 	return false
 }
 
-// plansOther reports whether a statement plans one whose text is elsewhere: EXPLAIN EXECUTE.
-func plansOther(st *parser.Statement) bool { return st.Verb == "EXPLAIN" && st.Name != "" }
+// runsOther reports whether a statement runs, or plans, what its text does not show: EXPLAIN EXECUTE a prepared statement, and ANALYZE the expressions
+// of indexes and of extended statistics.
+func runsOther(st *parser.Statement) bool {
+	return st.Verb == "EXPLAIN" && st.Name != "" || st.Verb == "ANALYZE"
+}
 
 // mayRunEarly reports whether a text may run functions of the client while it is parsed or planned.
 func (s *session) mayRunEarly(text []byte, set *settings) bool {
