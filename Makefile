@@ -49,6 +49,8 @@
 # make bench-consume  how fast a topic of small JSON is written into a table, beside kcat piped into COPY
 # make packages  bin/*.deb and bin/*.rpm
 # make package-test  installs the Debian package on this machine, upgrades, removes and purges it; needs root
+# make chart  README of the Helm chart, the manifests in deploy/kubernetes, and the command lines that cmd/pgtee tests
+# make chart-test  every mode and toggle of the chart against the schemas of three versions of Kubernetes, which it downloads
 # make bench  both of bench-proxy and bench-publish
 
 GO          ?= go
@@ -63,7 +65,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers guides lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive chaos-consume chaos-query paths capture soak-ddl attribution schemas regress cancel-storm console-test doctor operator-hour idle-sessions bench-proxy bench-publish bench-snapshot bench-apply bench-archive bench-consume bench packages package-test docs drivers tools clean
+.PHONY: build demo test unit integration consumers guides lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive chaos-consume chaos-query paths capture soak-ddl attribution schemas regress cancel-storm console-test doctor operator-hour idle-sessions bench-proxy bench-publish bench-snapshot bench-apply bench-archive bench-consume bench packages package-test chart chart-test docs drivers tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -77,6 +79,12 @@ packages: build
 package-test: packages
 	$(MAKE) packages VERSION=$(VERSION).1
 	deploy/package_test.sh bin/pgtee_$(VERSION)_*.deb bin/pgtee_$(VERSION).1_*.deb
+
+chart:
+	cd deploy/helm/chart_test && $(GO) test -count=1 -run '^Test(README|Manifests|Commands)$$' . -update
+
+chart-test:
+	cd deploy/helm/chart_test && $(GO) vet . && $(GO) test -count=1 .
 
 demo: build
 	bin/pgtee demo $(ARGS)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"strconv"
@@ -167,5 +169,91 @@ func TestUnits(t *testing.T) {
 	}
 	if proxy, publisher := served["pgtee-proxy"], served["pgtee-publish"]; proxy.Metrics == publisher.Metrics {
 		t.Errorf("proxy and publisher serve metrics at %s", proxy.Metrics)
+	}
+}
+
+// The Helm chart's pods start with flags and a configuration that exist, and Kubernetes does not kill them before they have drained. make chart writes
+// what the chart renders.
+func TestChartCommands(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/helm/chart_test/testdata/commands.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rendered []struct {
+		Case         string
+		Args         []string
+		Env          map[string]string
+		Config       string
+		GraceSeconds int
+	}
+	if err := json.Unmarshal(text, &rendered); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, r := range rendered {
+		t.Run(r.Case, func(t *testing.T) {
+			for name, value := range r.Env {
+				t.Setenv(name, value)
+			}
+			for i, arg := range r.Args {
+				if arg == "--config=/etc/pgtee/pgtee.yaml" {
+					r.Args[i] = "--config=" + file(t, "pgtee.yaml", r.Config)
+				}
+			}
+			t.Setenv("PGTEE_METRICS", "0.0.0.0:9187") // the image's
+			command, err := parse(r.Args, terminal{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var served serviceFlags
+			var standby, publishes bool
+			switch c := command.(type) {
+			case *setupCommand:
+				seen["setup"] = true
+				return
+			case *proxyCommand:
+				served = c.serviceFlags
+			case *publishCommand:
+				served, standby, publishes = c.serviceFlags, c.Standby, true
+			case *runCommand:
+				served, standby, publishes = c.serviceFlags, c.Standby, true
+			}
+			seen[r.Args[0]] = true
+			if grace := time.Duration(r.GraceSeconds) * time.Second; grace != 0 && served.Drain >= grace {
+				t.Errorf("Kubernetes kills the process after %s, --drain is %s", grace, served.Drain)
+			}
+			if served.Metrics != ":9187" || served.Console != "" && (served.ConsoleLogins == "" || len(served.ConsoleHost) == 0) {
+				t.Errorf("metrics at %q, console at %q for %q, its logins in %q", served.Metrics, served.Console, served.ConsoleHost, served.ConsoleLogins)
+			}
+			if publishes && !standby {
+				t.Error("the publisher is no standby: it cannot start before the old one has ended")
+			}
+		})
+	}
+	if fmt.Sprint(seen) != "map[proxy:true publish:true run:true setup:true]" {
+		t.Errorf("the cases start %v", seen)
+	}
+}
+
+var (
+	makeVersion  = regexp.MustCompile(`(?m)^VERSION +\?= (\S+)$`)
+	chartVersion = regexp.MustCompile(`(?m)^appVersion: (\S+)$`)
+)
+
+// The chart's image has the version that the packages have.
+func TestChartVersion(t *testing.T) {
+	find := func(path string, version *regexp.Regexp) string {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := version.FindSubmatch(text)
+		if found == nil {
+			t.Fatalf("%s has no %s", path, version)
+		}
+		return string(found[1])
+	}
+	if made, charted := find("../../Makefile", makeVersion), find("../../deploy/helm/pgtee/Chart.yaml", chartVersion); made != charted {
+		t.Errorf("the Makefile builds %s, the chart runs %s", made, charted)
 	}
 }
