@@ -29,6 +29,7 @@ type misfit struct {
 	slow     bool
 	as       string   // the role that check runs as
 	flags    []string // of check, which make it so
+	many     int      // how often it is found; 0: that does not matter
 
 	// mends is what the operator does where the repair is no command: it has to be a part of the repair's text.
 	mends string
@@ -65,6 +66,11 @@ var afterSetup = []misfit{
 	{id: "publication-narrowed", sql: []string{"ALTER PUBLICATION pgtee_identity SET TABLE item (id)"}},
 	{id: "publication-generated", sql: []string{"ALTER PUBLICATION pgtee_rows SET (publish_generated_columns = none)"}},
 	{id: "event-triggers", sql: []string{"ALTER EVENT TRIGGER pgtee_ddl DISABLE"}},
+	{id: "outbox-altered", many: 3, sql: []string{"ALTER TABLE pgtee.outbox_0 SET UNLOGGED", "DROP TABLE pgtee.outbox_1", "ALTER TABLE pgtee.outbox_2 ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"}},
+	{id: "outbox-altered", many: 4, sql: []string{"ALTER TABLE pgtee.outbox DROP COLUMN sql"}},
+	{id: "routines-missing", sql: []string{"DROP PROCEDURE pgtee.put(integer, name, boolean, boolean)"}},
+	{id: "public-privilege", sql: []string{"REVOKE EXECUTE ON FUNCTION pgtee.note(text, name) FROM PUBLIC"}},
+	{id: "public-privilege", sql: []string{"REVOKE USAGE ON SCHEMA pgtee FROM PUBLIC"}, as: "watcher"},
 	{id: "schema-older", sql: []string{"UPDATE pgtee.meta SET version = 1"}},
 	{id: "schema-newer", sql: []string{"UPDATE pgtee.meta SET version = 1000"}, mends: "upgrade this program", does: []string{"UPDATE pgtee.meta SET version = 2"}},
 	{id: "publish-public", sql: []string{"DO $$ DECLARE f regprocedure; BEGIN FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pgtee'::regnamespace AND proname = 'publish' LOOP EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', f); END LOOP; END $$"}},
@@ -152,6 +158,9 @@ func (p *doctorPatient) examine(c misfit) {
 	i := slices.IndexFunc(found, func(f finding) bool { return f.ID == c.id })
 	if i < 0 {
 		p.t.Fatalf("it is not found; what is: %v", found)
+	}
+	if n := len(slices.DeleteFunc(slices.Clone(found), func(f finding) bool { return f.ID != c.id })); c.many > 0 && n != c.many {
+		p.t.Errorf("it is found %d times, want %d: %v", n, c.many, found)
 	}
 	repair := found[i].Repair
 	if found[i].Meaning == "" || found[i].Docs != "docs/findings.md#"+c.id || repair == "" {

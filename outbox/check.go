@@ -69,25 +69,29 @@ type serverState struct {
 	standbys     int
 	recovery     bool
 	installed    bool   // schema pgtee exists, with pgtee.meta and pgtee.ready()
+	unusable     bool   // the role lacks the privilege to use schema pgtee
 	metaDenied   bool   // the role lacks the privilege to read pgtee.meta
 	owner        string // owner of schema pgtee, if it is not a superuser; else ""
 	untrusted    string // roles that own parts of schema pgtee and are not to be trusted: see untrustedOwners; "" if none
 	metaSlot     string // value of pgtee.meta.slot
-	ready        string // result of pgtee.ready()
+	ready        string // version of schema pgtee; "": it belongs to another server or database
 	secret       bool   // pgtee.meta has a secret
 	publications []publication
 	slotPublications
-	narrowed      [][2]string // publication and member that differs from what setup creates, as in ALTER PUBLICATION: see narrowedSQL and schemasSQL
-	metaPublished bool        // a publication lists pgtee.meta
-	timescale     bool        // TimescaleDB is installed
-	replicators   []string    // publications of other users that replicate pgtee's tables
-	public        bool        // PUBLIC may execute pgtee.publish()
-	signallers    bool        // PUBLIC may request snapshots
-	triggers      int
-	uncaptured    []tableCapture // tables whose UPDATE and DELETE are not published, or are published but must not be
-	generated     []string       // tables whose key has a column that is not in the WAL
-	unkeyed       []string       // tables that require a key and have none
-	slot          *slotState
+	narrowed        [][2]string // publication and member that differs from what setup creates, as in ALTER PUBLICATION: see narrowedSQL and schemasSQL
+	metaPublished   bool        // a publication lists pgtee.meta
+	timescale       bool        // TimescaleDB is installed
+	replicators     []string    // publications of other users that replicate pgtee's tables
+	public          bool        // PUBLIC may execute pgtee.publish()
+	signallers      bool        // PUBLIC may request snapshots
+	triggers        int
+	outbox          []outboxTable
+	missingRoutines []string
+	private         []string       // privileges that PUBLIC lacks
+	uncaptured      []tableCapture // tables whose UPDATE and DELETE are not published, or are published but must not be
+	generated       []string       // tables whose key has a column that is not in the WAL
+	unkeyed         []string       // tables that require a key and have none
+	slot            *slotState
 }
 
 // tableCapture is a row of pgtee.tables().
@@ -171,14 +175,15 @@ func (s *serverState) inspectSlot(ctx context.Context, conn *pgconn.PgConn, cfg 
 }
 
 func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _ SetupConfig) error {
-	got, err := rows(ctx, conn, `SELECT to_regclass('pgtee.meta') IS NOT NULL AND to_regprocedure('pgtee.ready()') IS NOT NULL,
+	got, err := rows(ctx, conn, `SELECT m.oid IS NOT NULL AND EXISTS (SELECT FROM pg_proc AS p WHERE p.pronamespace = n.oid AND p.proname = 'ready'),
 		(SELECT count(*) FROM pg_event_trigger WHERE evtname IN ('pgtee_ddl', 'pgtee_drop', 'pgtee_alter') AND evtenabled = 'A'),
-		EXISTS (SELECT FROM pg_publication_rel WHERE prrelid = to_regclass('pgtee.meta')),
-		EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')`)
+		EXISTS (SELECT FROM pg_publication_rel WHERE prrelid = m.oid),
+		EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb'), NOT coalesce(has_schema_privilege(n.oid, 'USAGE'), true)
+		FROM (SELECT to_regnamespace('pgtee')) AS n (oid) LEFT JOIN pg_class AS m ON m.relnamespace = n.oid AND m.relname = 'meta'`)
 	if err != nil {
 		return err
 	}
-	s.installed, s.metaPublished, s.timescale = got[0][0] == "t", got[0][2] == "t", got[0][3] == "t"
+	s.installed, s.metaPublished, s.timescale, s.unusable = got[0][0] == "t", got[0][2] == "t", got[0][3] == "t", got[0][4] == "t"
 	s.triggers, _ = strconv.Atoi(got[0][1])
 	if s.publications, err = readPublications(ctx, conn); err != nil {
 		return err
@@ -204,14 +209,17 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 		return err
 	}
 	s.owner = got[0][0]
-	if s.untrusted, err = untrustedOwners(ctx, conn); err != nil || !s.installed || s.untrusted != "" {
+	if s.untrusted, err = untrustedOwners(ctx, conn); err != nil || !s.installed || s.untrusted != "" || s.unusable {
+		return err
+	}
+	if err := s.inspectOutbox(ctx, conn); err != nil {
 		return err
 	}
 	if got, err = rows(ctx, conn, "SELECT NOT has_table_privilege('pgtee.meta', 'SELECT')"); err != nil || got[0][0] == "t" {
 		s.metaDenied = err == nil
 		return err
 	}
-	if got, err = rows(ctx, conn, "SELECT coalesce(max(slot), ''), coalesce(pgtee.ready()::text, ''), coalesce(bool_or(to_jsonb(m) ->> 'secret' IS NOT NULL), false), coalesce(max(to_jsonb(m) ->> 'publications'), '') FROM pgtee.meta AS m"); err != nil {
+	if got, err = rows(ctx, conn, "SELECT coalesce(max(slot), ''), coalesce(max(CASE WHEN pgtee.ready() IS NOT NULL THEN m.version END)::text, ''), coalesce(bool_or(to_jsonb(m) ->> 'secret' IS NOT NULL), false), coalesce(max(to_jsonb(m) ->> 'publications'), '') FROM pgtee.meta AS m"); err != nil {
 		return err
 	}
 	s.ready, s.secret = got[0][1], got[0][2] == "t"
@@ -319,7 +327,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 			"synchronized_standby_slots is empty: after a failover Kafka may hold transactions that the new primary lacks")
 	}
 	if includesStandby(s.syncNames, publisherName) {
-		r.warn("publisher-synchronous", s.set("synchronous_standby_names", "'FIRST 1 (STANDBY, ...)'", "SELECT pg_reload_conf()")+", which names the standbys",
+		r.disturbs("publisher-synchronous", Warning, s.set("synchronous_standby_names", "'FIRST 1 (STANDBY, ...)'", "SELECT pg_reload_conf()")+", which names the standbys",
 			"synchronous_standby_names = '%s' includes the publisher, application %s: commits may wait until Kafka has them, and those with the first row of a table for ever", s.syncNames, publisherName)
 	}
 	return r
@@ -361,6 +369,9 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	case !s.installed:
 		r.problem("not-set-up", again, "schema pgtee does not exist: writes get no notes")
 		return
+	case s.unusable:
+		r.problem("public-privilege", again+" as the role that ran it before", "role %s, like PUBLIC, lacks USAGE on schema pgtee: it can neither publish nor check the objects of the schema, and writes get no notes", s.user)
+		return
 	case s.metaDenied:
 		r.problem("meta-privilege", "run `pgtee setup --grant-publisher "+quoteIfNeeded(s.user)+"` as the role that ran setup, or run this as that role",
 			"role %s lacks the privilege to read pgtee.meta, so it can neither publish nor check the objects of the schema", s.user)
@@ -373,6 +384,7 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	if s.owner != "" {
 		r.trustOwner(s.owner)
 	}
+	s.reportOutbox(again, r)
 	s.reportPublications(again, r)
 	switch {
 	case s.slot == nil && s.metaSlot != "":

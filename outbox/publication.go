@@ -117,6 +117,11 @@ func publicationSQL(server *serverState) string {
 			altered = altered || p.altered()
 			fmt.Fprintf(&sql, "ALTER PUBLICATION %s SET (%s);\n", name, p.options(server.version))
 		}
+		if found && name == RowsPublication && !p.allTables {
+			for _, table := range server.unpublishedOutbox() {
+				fmt.Fprintf(&sql, "ALTER PUBLICATION %s ADD TABLE ONLY %s;\n", name, table)
+			}
+		}
 	}
 	for _, m := range server.narrowed { // sweep() lists the table again, without a column list or row filter
 		fmt.Fprintf(&sql, "ALTER PUBLICATION %s DROP %s;\n", m[0], m[1])
@@ -214,9 +219,6 @@ func createSQL(server *serverState, name string) string {
 	}
 	return "DO $try$ BEGIN\n" + create(all) + "EXCEPTION WHEN insufficient_privilege THEN\n" + create("FOR TABLE ONLY "+strings.Join(outboxTables, ", ONLY ")) + "END $try$;\n"
 }
-
-// outboxTables are the tables with the notes; a publication of rows that lists tables must list them.
-var outboxTables = []string{"pgtee.outbox", "pgtee.outbox_0", "pgtee.outbox_1", "pgtee.outbox_2"}
 
 // schemasSQL returns the schemas that are members, which PostgreSQL 15 permits: clients could not update their tables without a key.
 const schemasSQL = `SELECT quote_ident(p.pubname), format('TABLES IN SCHEMA %I', n.nspname)

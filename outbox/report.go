@@ -22,21 +22,27 @@ type Finding struct {
 	Severity Severity
 	Text     string // one line of plain text
 	Repair   string // the command that repairs it; "" if nothing is to be done
+	Disturbs bool   // it harms clients or their notes, and publishing goes on
 }
 
 // Report is the result of Setup, Check and Teardown.
 type Report struct{ Findings []Finding }
 
 func (r *Report) ok(format string, args ...any) {
-	r.Findings = append(r.Findings, Finding{"", OK, fmt.Sprintf(format, args...), ""})
+	r.Findings = append(r.Findings, Finding{Text: fmt.Sprintf(format, args...)})
 }
 
 func (r *Report) warn(id, repair, format string, args ...any) {
-	r.Findings = append(r.Findings, Finding{id, Warning, fmt.Sprintf(format, args...), repair})
+	r.Findings = append(r.Findings, Finding{ID: id, Severity: Warning, Text: fmt.Sprintf(format, args...), Repair: repair})
 }
 
 func (r *Report) problem(id, repair, format string, args ...any) {
-	r.Findings = append(r.Findings, Finding{id, Problem, fmt.Sprintf(format, args...), repair})
+	r.Findings = append(r.Findings, Finding{ID: id, Severity: Problem, Text: fmt.Sprintf(format, args...), Repair: repair})
+}
+
+// disturbs reports what harms clients or their notes: it stops no publisher.
+func (r *Report) disturbs(id string, severity Severity, repair, format string, args ...any) {
+	r.Findings = append(r.Findings, Finding{id, severity, fmt.Sprintf(format, args...), repair, true})
 }
 
 // trustOwner warns about a schema that belongs to an ordinary role: calling its functions runs that role's code.
@@ -56,11 +62,11 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "; ")
 }
 
-// Err returns the problems as an error, nil if there are none.
+// Err returns the problems that prevent publishing as an error, nil if there are none.
 func (r Report) Err() error {
 	var problems Problems
 	for _, f := range r.Findings {
-		if f.Severity == Problem {
+		if f.Severity == Problem && !f.Disturbs {
 			problems = append(problems, f)
 		}
 	}

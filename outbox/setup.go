@@ -76,6 +76,9 @@ func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
 		if sqlState(err) == "55P03" { // lock_not_available
 			return report, fmt.Errorf("%s in %s: another session has locked a table or an object of pgtee: run pgtee setup again when its transaction has ended (%w)", step.what, server.database, err)
 		}
+		if sqlState(err) == "2BP01" { // dependent_objects_still_exist
+			return report, fmt.Errorf("%s in %s: a table of pgtee has other columns and must be created anew: drop what of yours depends on it, then run pgtee setup again (%w)", step.what, server.database, err)
+		}
 		if err != nil {
 			return report, fmt.Errorf("%s in %s: %w", step.what, server.database, err)
 		}
@@ -116,6 +119,11 @@ func Plan(ctx context.Context, cfg SetupConfig) (sql string, report Report, err 
 // step is a part of setup that is one transaction.
 type step struct{ what, sql string }
 
+// schemaSQL returns the SQL that creates schema pgtee, without privileges.
+func schemaSQL() string {
+	return objectsSQL + emitSQL + redactSQL + withListings(captureSQL) + withDescriptions(pastSQL) + ddlSQL + publishSQL + signalSQL + rotateSQL
+}
+
 // plan returns what Setup runs before it lists the tables and creates the slot. The publications are created before the slot: pgoutput reads the
 // catalog as of each row, so a publication that is younger than the slot fails on older rows.
 func plan(cfg SetupConfig, server *serverState) ([]step, error) {
@@ -134,7 +142,8 @@ func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 		}
 		grants += sql
 	}
-	sql := objectsSQL + emitSQL + redactSQL + withListings(captureSQL) + withDescriptions(pastSQL) + ddlSQL + publishSQL + signalSQL + rotateSQL + privilegesSQL + grants
+	before, after := server.outboxSQLs()
+	sql := before + schemaSQL() + after + withPublic(privilegesSQL) + grants
 	if server.ready != strconv.Itoa(objectsVersion) || !server.secret {
 		sql += metaSQL(server, fmt.Sprintf(ownMeta, objectsVersion))
 	}

@@ -258,7 +258,7 @@ func (s *session) noteFailed(m message, hidden bool) {
 		if string(code) == "42501" { // PUBLIC has lost the privilege to call pg_logical_emit_message()
 			s.database.emits.Store(false)
 		}
-	case missesOutbox(code):
+	case missesOutbox(code) || string(code) == "42703": // a column of its tables
 		s.database.forget()
 	}
 	if hidden {

@@ -164,8 +164,8 @@ func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logg
 		return fmt.Errorf("database %s: %w", s.database, err)
 	}
 	for _, found := range report.Findings {
-		if found.ID == "publisher-synchronous" { // clients notice it as soon as the publisher streams
-			log.Warn(found.Text+": "+found.Repair, zap.String("finding", "publisher-synchronous"), zap.String("database", s.database))
+		if found.Disturbs {
+			log.Warn(found.Text+": "+found.Repair, zap.String("finding", found.ID), zap.String("database", s.database))
 		}
 	}
 	if err := f.MaxRetainedWAL.check(ctx, s, log); err != nil {

@@ -124,8 +124,9 @@ func (c *statusCommand) look(ctx context.Context, sources []source, cluster clus
 // verdicts are the names of the exit codes.
 var verdicts = []string{"ok", "warning", "problem"}
 
-// setVerdict sets the verdict and its findings. problems are the ids of problems that prevent publishing.
-func (r *statusReport) setVerdict(problems []string) {
+// setVerdict sets the verdict and its findings. problems are the ids of problems that prevent publishing, disturbing
+// those of problems that do not.
+func (r *statusReport) setVerdict(problems, disturbing []string) {
 	r.Findings = problems
 	if r.PID == 0 && !slices.Contains(problems, "slot-missing") {
 		r.Findings = append(r.Findings, "publisher-absent")
@@ -145,7 +146,9 @@ func (r *statusReport) setVerdict(problems []string) {
 			r.Findings = append(r.Findings, id)
 		}
 	}
+	r.Findings = append(r.Findings, disturbing...)
 	slices.Sort(r.Findings)
+	r.Findings = slices.Compact(r.Findings)
 	if r.Verdict = "ok"; len(r.Findings) > 0 {
 		r.Verdict = "warning"
 		return
@@ -222,7 +225,7 @@ func statusNow(ctx context.Context, s source, cluster cluster, maxLag time.Durat
 		seconds := lag.Seconds()
 		report.LagSeconds = &seconds
 	}
-	report.setVerdict(ids)
+	report.setVerdict(ids, server.disturbing)
 	return report, nil
 }
 
@@ -230,7 +233,8 @@ func statusNow(ctx context.Context, s source, cluster cluster, maxLag time.Durat
 type serverState struct {
 	slot          outbox.SlotStatus
 	slotMissing   bool     // which is one of the problems
-	problems, ids []string // what `pgtee check` would report as problems
+	problems, ids []string // what `pgtee check` would report as problems that prevent publishing
+	disturbing    []string // ids of its problems that do not
 	uncaptured    []uncapturedTable
 }
 
@@ -240,7 +244,7 @@ func serverStateOf(ctx context.Context, s source) (state serverState, err error)
 	if err != nil && !state.slotMissing {
 		return state, err
 	}
-	if state.problems, state.ids, err = problemsOf(ctx, s); err != nil {
+	if err := state.check(ctx, s); err != nil {
 		return state, err
 	}
 	uncaptured, err := outbox.Uncaptured(ctx, s.connString)
@@ -254,19 +258,20 @@ func serverStateOf(ctx context.Context, s source) (state serverState, err error)
 	return state, nil
 }
 
-// problemsOf returns what `pgtee check` would report as problems, and their ids.
-func problemsOf(ctx context.Context, s source) (problems, ids []string, err error) {
+// check asks what `pgtee check` would report as problems.
+func (state *serverState) check(ctx context.Context, s source) error {
 	report, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot})
-	if err != nil {
-		return nil, nil, err
-	}
-	problems = []string{}
+	state.problems = []string{}
 	for _, f := range report.Findings {
-		if f.Severity == outbox.Problem {
-			problems, ids = append(problems, f.Text+": "+f.Repair), append(ids, f.ID)
+		switch {
+		case f.Severity != outbox.Problem:
+		case f.Disturbs:
+			state.disturbing = append(state.disturbing, f.ID)
+		default:
+			state.problems, state.ids = append(state.problems, f.Text+": "+f.Repair), append(state.ids, f.ID)
 		}
 	}
-	return problems, ids, nil
+	return err
 }
 
 // sentence returns the verdict in words.

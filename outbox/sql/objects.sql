@@ -233,11 +233,14 @@ BEGIN
 END
 $store$;
 
--- ready() answers the proxy's query: the version of these objects if notes can be written here, null if the objects were created for another server
--- or database. It is called once per database, not per note.
+-- ready() answers the proxy's query: the version of these objects if notes can be written here, 0 if a table or a column that store() needs is gone,
+-- null if the objects were created for another server or database. It is called once per database, and again when a note has failed.
 CREATE OR REPLACE FUNCTION pgtee.ready() RETURNS integer
 LANGUAGE sql STABLE SECURITY DEFINER AS $ready$
-    SELECT m.version
+    SELECT CASE WHEN 21 OPERATOR(pg_catalog.=) (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute AS a
+        JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) a.attrelid JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.relnamespace
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'pgtee' AND t.relname OPERATOR(pg_catalog.=) ANY ('{outbox_0,outbox_1,outbox_2}'::pg_catalog.name[])
+          AND a.attname OPERATOR(pg_catalog.=) ANY ('{kind,note,user_name,role_name,pid,application,sql}'::pg_catalog.name[])) THEN m.version ELSE 0 END
     FROM pgtee.meta AS m, pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d
     WHERE m.system_identifier OPERATOR(pg_catalog.=) c.system_identifier
       AND m.database_oid OPERATOR(pg_catalog.=) d.oid

@@ -21,7 +21,4 @@ BEGIN
 END
 $privileges$;
 GRANT USAGE ON SCHEMA pgtee TO PUBLIC;
-GRANT EXECUTE ON PROCEDURE pgtee.put(integer, name, boolean, boolean) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION pgtee.note(text, name), pgtee.sign(text, name), pgtee.ready(), pgtee.confirmed(xid), pgtee.tables(oid[]), pgtee.published(), pgtee.narrowed(), pgtee.virtual(oid), pgtee.unsent(oid, int2[]), pgtee.listings("char") TO PUBLIC;
--- these functions check their caller themselves: see demand_publisher()
-GRANT EXECUTE ON FUNCTION pgtee.wrong(), pgtee.sweep(oid[]), pgtee.rotate(), pgtee.confirm(xid8), pgtee.past("char", oid, pg_lsn) TO PUBLIC;
+GRANT EXECUTE ON ROUTINE {{public}} TO PUBLIC;

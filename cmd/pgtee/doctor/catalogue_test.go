@@ -161,7 +161,7 @@ func idOfCall(call *ast.CallExpr) (id string, has bool) {
 		id, _ = strconv.Unquote(text(call.Args[1]))
 	case name == "zap.String" && text(call.Args[0]) == `"finding"`:
 		id, _ = strconv.Unquote(text(call.Args[1]))
-	case short == "warn" || short == "problem" || short == "add" || short == "Lookup" || short == "repairOf" || strings.HasSuffix(name, "config.Warn") || strings.HasSuffix(name, "cfg.Warn"):
+	case short == "warn" || short == "problem" || short == "disturbs" || short == "add" || short == "Lookup" || short == "repairOf" || strings.HasSuffix(name, "config.Warn") || strings.HasSuffix(name, "cfg.Warn"):
 		id, _ = strconv.Unquote(text(call.Args[0]))
 		if strings.Contains(id, " ") {
 			id = ""
