@@ -289,6 +289,25 @@ func TestTwoDatabases(t *testing.T) {
 	if got := running.stop(); got.code != exitOK {
 		t.Errorf("run: %+v", got)
 	}
+
+	// Without the slot of one database, the publisher goes on with the other one, and says what is wrong.
+	c.exec(url, "SELECT pg_drop_replication_slot('pgtee_north')")
+	metrics := freeAddress(t)
+	publishing := start(t, append([]string{"publish", "--postgres", url, "--kafka", c.broker.Address(), "--key", c.key, "--metrics", metrics}, both...)...)
+	publishing.eventually("the halt", func() bool {
+		return strings.Contains(publishing.stderr.String(), "publishing has halted until an operator acts, and then resumes by itself; the other databases are published meanwhile")
+	})
+	c.exec(c.postgres.URL("south"), "INSERT INTO t VALUES (2)")
+	rows := start(t, "subscribe", "--kafka", c.broker.Address(), "--prefix", "pgtee.south", "--tables", "t", "--from", "beginning", "--json")
+	rows.eventually("the second row", func() bool { return strings.Contains(rows.stdout.String(), `"id":2`) })
+	rows.stop()
+	if got := httpText(t, "http://"+metrics+"/readyz"); !strings.Contains(got, "publisher of north: halted\n") || !strings.Contains(got, "publisher of south: publishing\n") {
+		t.Errorf("/readyz: %s", got)
+	}
+	if got := httpText(t, "http://"+metrics+"/metrics"); !strings.Contains(got, `pgtee_publisher_halted{database="north",slot="pgtee_north"} 1`) {
+		t.Errorf("the metrics show no halt")
+	}
+	publishing.stop().expectError(t, exitHalted, "slot pgtee_north no longer exists")
 }
 
 func TestRefusals(t *testing.T) {

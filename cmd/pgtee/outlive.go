@@ -13,7 +13,7 @@ const (
 )
 
 // keepPublishing publishes until ctx ends. If the publisher halts or cannot start, it logs the reason, waits, and tries again, so that `pgtee run` serves
-// clients meanwhile, and --max-retained-wal stays in effect. An error after which the publisher has not resumed determines the exit code.
+// clients meanwhile, other databases are published, and --max-retained-wal stays in effect. An error after which the publisher has not resumed determines the exit code.
 func (p databasePublisher) keepPublishing(ctx context.Context, meanwhile string) error {
 	defer p.catalog.Close(context.WithoutCancel(ctx))
 	wait, said := firstRetry, ""

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -16,6 +17,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/debezium"
 	"github.com/pgtee/pgtee/publisher/kafka"
 	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // publisherFlags are the flags of the publisher alone.
@@ -80,10 +82,8 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	}
 	c.limitMemory(len(sources))
 	open, run := c.publisherFlags.open, databasePublisher.run
-	if c.MaxRetainedWAL.drop > 0 { // no other process would drop the slot
-		open, run = c.publisherFlags.make, func(p databasePublisher, ctx context.Context) error {
-			return p.keepPublishing(ctx, "this process keeps running so that it can drop the slot if the slot retains more WAL than --max-retained-wal")
-		}
+	if meanwhile := c.meanwhile(len(sources)); meanwhile != "" {
+		open, run = c.publisherFlags.make, func(p databasePublisher, ctx context.Context) error { return p.keepPublishing(ctx, meanwhile) }
 	}
 	publishers, err := open(ctx, sources, cluster, c.textFlags, keys, log)
 	if err != nil {
@@ -97,6 +97,17 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 		return err
 	}
 	return runGroup(ctx, c.Drain, actors...)
+}
+
+// meanwhile returns what this process is for while one of its publishers has halted; "": nothing, so it ends.
+func (c *publishCommand) meanwhile(sources int) string {
+	switch {
+	case c.MaxRetainedWAL.drop > 0: // no other process would drop the slot
+		return "this process keeps running so that it can drop the slot if the slot retains more WAL than --max-retained-wal"
+	case sources > 1 && c.Snapshot != string(snapshot.Only):
+		return "the other databases are published meanwhile"
+	}
+	return ""
 }
 
 // databasePublisher publishes one database.
@@ -258,11 +269,20 @@ func runID() string {
 }
 
 // publisherActors returns the actors of each database: the publisher, one that maintains its slot and outbox, one that maintains its publications, and
-// one that sends its spans, if there are any. run is what the first one does.
+// one that sends its spans, if there are any. run is what the first one does. One that has ended waits for those of the other databases: the first actor
+// to return ends the process.
 func publisherActors(publishers []databasePublisher, run func(databasePublisher, context.Context) error) []actor {
 	var actors []actor
+	var working atomic.Int64
+	working.Store(int64(len(publishers)))
 	for _, p := range publishers {
-		publish := func(ctx context.Context) error { return run(p, ctx) }
+		publish := func(ctx context.Context) error {
+			err := run(p, ctx)
+			if working.Add(-1) > 0 {
+				<-ctx.Done()
+			}
+			return err
+		}
 		actors = append(actors, actor{"publisher of " + p.database, publish}, actor{"housekeeping of " + p.database, p.keepHouse},
 			actor{"coverage of " + p.database, p.coverage.watch})
 		if p.watcher.spans != nil { // it ends after the publisher, with the last Kafka transaction
