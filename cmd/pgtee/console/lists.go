@@ -59,7 +59,11 @@ func (c *Console) tables(r *http.Request, _ person) (any, error) {
 		p.Problem = err.Error()
 	} else {
 		for _, u := range uncaptured {
-			reasons[u.Table] = u.Reason
+			reason := u.Reason
+			if u.Table != u.Root {
+				reason = "partition " + u.Table + ": " + reason
+			}
+			reasons[strings.Join(outbox.IdentityParts(u.Root), ".")] = reason
 		}
 	}
 	var names []string

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"regexp"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/pgtee/pgtee/outbox"
 	published "github.com/pgtee/pgtee/publisher/record"
 )
 
@@ -46,6 +48,25 @@ func TestDeadLetterPages(t *testing.T) {
 		if got := count(page); got != want {
 			t.Errorf("a page has %s, want %s", got, want)
 		}
+	}
+}
+
+// TestUncapturedTables: a table is marked whatever its name, a partitioned one because of its partition.
+func TestUncapturedTables(t *testing.T) {
+	f := newFixture(t, func(c *Config) {
+		s := &c.Streams[0]
+		s.Tables = func(context.Context) ([]outbox.Table, error) {
+			return []outbox.Table{{Schema: "public", Name: "Log Raw"}, {Schema: "public", Name: "parted"}, {Schema: "public", Name: "fine"}}, nil
+		}
+		s.Uncaptured = func(context.Context) ([]outbox.Capture, error) {
+			return []outbox.Capture{{Table: `public."Log Raw"`, Root: `public."Log Raw"`, Reason: "it has no primary key"},
+				{Table: "public.part_1", Root: "public.parted", Reason: "it is unlogged"}}, nil
+		}
+	})
+	page := f.page("/tables")
+	f.expect(page, "it has no primary key", "partition public.part_1: it is unlogged")
+	if n := strings.Count(page, "only INSERT"); n != 2 {
+		t.Errorf("%d tables are marked, want 2: %s", n, page)
 	}
 }
 
