@@ -51,6 +51,7 @@ var beforeSetup = []misfit{
 // afterSetup are planted where the publisher has worked.
 var afterSetup = []misfit{
 	{id: "wal-unbounded", settings: map[string]string{"max_slot_wal_keep_size": "-1"}},
+	{id: "wal-limit-small", settings: map[string]string{"max_slot_wal_keep_size": "0"}},
 	{id: "wal-sender-timeout", settings: map[string]string{"wal_sender_timeout": "0"}},
 	{id: "slot-idle-timeout", settings: map[string]string{"idle_replication_slot_timeout": "1h"}},
 	{id: "event-triggers-off", settings: map[string]string{"event_triggers": "off"}},
@@ -281,7 +282,7 @@ func (p *doctorPatient) configure(settings map[string]string) {
 // retainLog has the slot keep three fifths of what it may keep.
 func (p *doctorPatient) retainLog() {
 	p.t.Helper()
-	p.configure(map[string]string{"max_slot_wal_keep_size": "80MB"})
+	p.configure(map[string]string{"max_slot_wal_keep_size": "80MB", "max_wal_size": "64MB"})
 	p.switchLog(3)
 }
 

@@ -63,7 +63,8 @@ type serverState struct {
 	maxSlots     int
 	usedSlots    int
 	maxSenders   int
-	keepSize     string // max_slot_wal_keep_size in MB; "-1" for no limit
+	keepSize     int    // max_slot_wal_keep_size in MB; -1 for no limit
+	maxSize      int    // max_wal_size in MB
 	syncSlots    string // synchronized_standby_slots; "" below 17
 	syncNames    string // synchronous_standby_names
 	standbys     int
@@ -130,7 +131,7 @@ func (s *serverState) inspectServer(ctx context.Context, conn *pgconn.PgConn, cf
 		       (SELECT setting FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
 		       coalesce(current_setting('synchronized_standby_slots', true), ''),
 		       (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical'), pg_is_in_recovery(),
-		       current_setting('synchronous_standby_names')
+		       current_setting('synchronous_standby_names'), (SELECT setting FROM pg_settings WHERE name = 'max_wal_size')
 		FROM pg_roles AS r WHERE r.rolname = current_user`)
 	if err != nil {
 		return err
@@ -146,7 +147,9 @@ func (s *serverState) inspectServer(ctx context.Context, conn *pgconn.PgConn, cf
 	s.maxSlots, _ = strconv.Atoi(row[7])
 	s.usedSlots, _ = strconv.Atoi(row[8])
 	s.maxSenders, _ = strconv.Atoi(row[9])
-	s.keepSize, s.syncSlots = row[10], row[11]
+	s.keepSize, _ = strconv.Atoi(row[10])
+	s.maxSize, _ = strconv.Atoi(row[15])
+	s.syncSlots = row[11]
 	s.standbys, _ = strconv.Atoi(row[12])
 	s.recovery, s.syncNames = row[13] == "t", row[14]
 	if s.service, err = findService(ctx, conn); err != nil {
@@ -310,7 +313,11 @@ func (s *serverState) report(cfg SetupConfig) Report {
 		r.problem("table-unkeyed", fmt.Sprintf("run ALTER TABLE %s ADD PRIMARY KEY (...), name its key in the configuration, or exclude it", table),
 			"table %s has no key, and --no-allow-unkeyed refuses such tables", table)
 	}
-	if s.keepSize == "-1" {
+	if s.keepSize >= 0 && s.keepSize < s.maxSize {
+		r.warn("wal-limit-small", s.set("max_slot_wal_keep_size", "'50GB'", "SELECT pg_reload_conf()"),
+			"max_slot_wal_keep_size is %d MB, less than max_wal_size (%d MB), which one checkpoint may need: a short outage of the publisher or Kafka loses the slot", s.keepSize, s.maxSize)
+	}
+	if s.keepSize < 0 {
 		r.warn("wal-unbounded", s.set("max_slot_wal_keep_size", "'50GB'", "SELECT pg_reload_conf()")+", or start the publisher with --max-retained-wal SIZE:warn|drop_slot",
 			"max_slot_wal_keep_size is -1: while the publisher is down, the WAL grows until the disk is full")
 	}

@@ -17,9 +17,12 @@ type SlotStatus struct {
 	Sent      LSN    // position sent to the holder of the slot; zero if the slot is not in use
 	PID       int32  // of the walsender that holds the slot; zero if the slot is not in use
 	WAL       string // wal_status: reserved, extended, unreserved or lost
-	Retained  int64  // bytes of WAL that the slot retains
+	Retained  int64  // bytes of WAL that the slot retains; 0 if it is lost
 	KeepBytes int64  // max_slot_wal_keep_size; -1: no limit
 }
+
+// Lost reports whether the server has removed WAL that the slot needs, or has invalidated the slot: it retains nothing any more.
+func (s SlotStatus) Lost() bool { return s.WAL == "lost" }
 
 const slotStatusQuery = `SELECT w.lsn, coalesce(s.confirmed_flush_lsn, '0/0'), coalesce(r.sent_lsn, '0/0'), coalesce(s.active_pid, 0), coalesce(s.wal_status, 'lost'),
 	coalesce(greatest(w.lsn - s.restart_lsn, 0), 0)::int8,

@@ -114,9 +114,9 @@ func (s *serverState) reportSurroundings(cfg SetupConfig, r *Report) {
 	for _, who := range s.oldest {
 		r.warn("transaction-old", "end it: COMMIT, ROLLBACK, COMMIT PREPARED or pg_terminate_backend()", "%s: the server keeps all WAL since then for the slot", who)
 	}
-	if megabytes, _ := strconv.ParseInt(s.keepSize, 10, 64); s.slot != nil && !s.slot.lost() && megabytes > 0 && s.retained > megabytes<<20/2 {
+	if s.slot != nil && !s.slot.lost() && s.keepSize > 0 && s.retained > int64(s.keepSize)<<20/2 {
 		r.warn("wal-retained", "start the publisher, find out why it is slow, or raise max_slot_wal_keep_size",
-			"slot %s retains %d MB of WAL, more than half of max_slot_wal_keep_size (%d MB), beyond which the slot is lost", cfg.Slot, s.retained>>20, megabytes)
+			"slot %s retains %d MB of WAL, more than half of max_slot_wal_keep_size (%d MB), beyond which the slot is lost", cfg.Slot, s.retained>>20, s.keepSize)
 	}
 	if version, _ := strconv.Atoi(s.ready); s.ready != "" && version < objectsVersion {
 		r.warn("schema-older", "run `pgtee setup`", "schema pgtee has version %d, this program creates %d", version, objectsVersion)

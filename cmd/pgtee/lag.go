@@ -71,20 +71,24 @@ func (l *lag) behind(published outbox.LSN, now time.Time) (bytes int64, age time
 }
 
 // safe returns the remaining fraction of the WAL that the slot may retain before it is lost, from 1 to 0, and the number of seconds until it is used
-// up, if the retained WAL grows as it did in the last ten minutes. Without a limit both results are NaN; seconds are infinite if the WAL does not grow.
+// up, if the retained WAL grows as it did in the last ten minutes. Both are 0 once the slot is lost, when it retains nothing. Without a limit both
+// results are NaN; seconds are infinite if the WAL does not grow.
 func (l *lag) safe(retained retainedLimit) (ratio, seconds float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	limit := retained.lossAt(l.status)
-	if limit == 0 || len(l.kept) == 0 {
-		return math.NaN(), math.NaN()
-	}
 	left := max(0, limit-l.status.Retained)
+	switch {
+	case l.status.Lost():
+		return 0, 0
+	case limit < 0 || len(l.kept) == 0:
+		return math.NaN(), math.NaN()
+	case left == 0:
+		return 0, 0
+	}
 	first, last := l.kept[0], l.kept[len(l.kept)-1]
 	grown, passed := float64(last.bytes-first.bytes), last.at.Sub(first.at).Seconds()
-	if seconds = math.Inf(1); left == 0 {
-		seconds = 0
-	} else if grown > 0 && passed > 0 {
+	if seconds = math.Inf(1); grown > 0 && passed > 0 {
 		seconds = float64(left) / (grown / passed)
 	}
 	return float64(left) / float64(limit), seconds

@@ -66,20 +66,20 @@ func publisherMetrics(p databasePublisher) []metric {
 		gauge("pgtee_retained_wal_bytes", "WAL that the slot retains, in bytes.", func() float64 { return float64(p.lag.slot().Retained) }),
 		gauge("pgtee_retained_wal_warn_bytes", "Retained WAL, in bytes, at which the log begins to warn: half of that at which the slot is lost, or --max-retained-wal SIZE:warn if that is less. NaN without a limit.", func() float64 {
 			warn := p.retained.warnAt(p.lag.slot())
-			return ifKnown(float64(warn), warn > 0)
+			return ifKnown(float64(warn), warn >= 0)
 		}),
-		gauge("pgtee_slot_safe_wal_ratio", "Remaining share of the WAL that the slot may retain (the smaller of max_slot_wal_keep_size and --max-retained-wal SIZE:drop_slot): at 0 the slot is lost. NaN without a limit.", func() float64 {
+		gauge("pgtee_slot_safe_wal_ratio", "Remaining share of the WAL that the slot may retain (the smaller of max_slot_wal_keep_size and --max-retained-wal SIZE:drop_slot): at 0 the slot is lost. NaN without a limit, unless the slot is lost.", func() float64 {
 			ratio, _ := p.lag.safe(p.retained)
 			return ratio
 		}),
-		gauge("pgtee_slot_loss_seconds", "Seconds until the slot is lost, if the retained WAL grows as it did in the last ten minutes; infinite if it does not grow, NaN without a limit.", func() float64 {
+		gauge("pgtee_slot_loss_seconds", "Seconds until the slot is lost, if the retained WAL grows as it did in the last ten minutes; 0 if it is lost, infinite if the WAL does not grow, NaN without a limit.", func() float64 {
 			_, seconds := p.lag.safe(p.retained)
 			return seconds
 		}),
 		gauge("pgtee_attribution_ratio", "Share of the rows published since the start that have a verified note; 1 before the first row.", p.watcher.attribution),
 		gauge("pgtee_slot_at_risk", "1 if the server has removed WAL that the slot needs (wal_status lost), or may do so at any time (unreserved).", func() float64 {
-			status := p.lag.slot().WAL
-			return boolMetric(status == "lost" || status == "unreserved")
+			slot := p.lag.slot()
+			return boolMetric(slot.Lost() || slot.WAL == "unreserved")
 		}),
 		gauge("pgtee_uncaptured_tables", "Tables whose UPDATE and DELETE are not published: pgtee check says why.", func() float64 { return float64(p.coverage.tables.Load()) }),
 		gauge("pgtee_own_topic_tables", "Tables whose topic does not have the name that the template gives, because that name was not available: the log says why.", func() float64 { return float64(p.Stats().OwnTopics) }),

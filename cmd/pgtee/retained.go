@@ -34,20 +34,33 @@ func (l *retainedLimit) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// lossAt returns how much WAL the slot retains when it is lost, because pgtee drops it or the server invalidates it; 0: it is not lost.
+// lossAt returns how much WAL the slot retains when it is lost, because pgtee drops it or the server invalidates it; negative: there is
+// no limit. The limit of the server may be 0.
 func (l retainedLimit) lossAt(slot outbox.SlotStatus) int64 {
-	return lowerLimit(l.drop, slot.KeepBytes)
+	return lowerLimit(given(l.drop), slot.KeepBytes)
 }
 
-// warnAt returns how much WAL the slot retains when the log begins to warn; 0: it does not.
+// warnAt returns how much WAL the slot retains when the log begins to warn; negative: it does not.
 func (l retainedLimit) warnAt(slot outbox.SlotStatus) int64 {
-	return lowerLimit(l.warn, l.lossAt(slot)/2)
+	half := l.lossAt(slot)
+	if half > 0 {
+		half /= 2
+	}
+	return lowerLimit(given(l.warn), half)
 }
 
-// lowerLimit returns the lower of two limits. Zero or less means no limit.
+// given returns a limit of the flag, -1 if it is not set.
+func given(limit int64) int64 {
+	if limit == 0 {
+		return -1
+	}
+	return limit
+}
+
+// lowerLimit returns the lower of two limits. Negative means no limit.
 func lowerLimit(a, b int64) int64 {
-	if a <= 0 || b > 0 && b < a {
-		return max(0, b)
+	if a < 0 || b >= 0 && b < a {
+		return max(-1, b)
 	}
 	return a
 }
@@ -99,7 +112,7 @@ func (p databasePublisher) watchRetained(ctx context.Context) error {
 			zap.String("slot", p.slot), zap.Int64("bytes", slot.Retained), zap.Int64("limit", drop))
 		return outbox.DropSlot(ctx, p.connString, p.slot)
 	}
-	if warn := p.retained.warnAt(slot); warn == 0 || slot.Retained < warn || !p.lag.mayWarn(time.Now()) {
+	if warn := p.retained.warnAt(slot); warn < 0 || slot.Retained < warn || !p.lag.mayWarn(time.Now()) {
 		return nil
 	}
 	p.log.Warn("the slot retains much WAL: is Kafka down, or the publisher too slow?", zap.String("finding", "wal-retained"),

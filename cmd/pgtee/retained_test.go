@@ -51,9 +51,12 @@ func TestLimitsOfRetainedWAL(t *testing.T) {
 		limit                retainedLimit
 		keep, lossAt, warnAt int64
 	}{
-		{retainedLimit{}, -1, 0, 0},
+		{retainedLimit{}, -1, -1, -1},
+		{retainedLimit{}, 0, 0, 0},
+		{retainedLimit{drop: 80}, 0, 0, 0},
+		{retainedLimit{warn: 80}, 0, 0, 0},
 		{retainedLimit{}, 100, 100, 50},
-		{retainedLimit{warn: 80}, -1, 0, 80},
+		{retainedLimit{warn: 80}, -1, -1, 80},
 		{retainedLimit{warn: 80}, 100, 100, 50},
 		{retainedLimit{warn: 20}, 100, 100, 20},
 		{retainedLimit{drop: 80}, -1, 80, 40},

@@ -137,7 +137,7 @@ func (r *statusReport) setVerdict(problems, disturbing []string) {
 	}
 	for id, found := range map[string]bool{
 		"slot-at-risk":     r.WALStatus == "unreserved",
-		"wal-retained":     r.KeepBytes > 0 && r.RetainedBytes > r.KeepBytes/2,
+		"wal-retained":     r.KeepBytes >= 0 && r.RetainedBytes > r.KeepBytes/2,
 		"table-uncaptured": len(r.Uncaptured) > 0,
 		"dead-letters":     r.DeadLetters > 0,
 		"publisher-behind": r.behind,

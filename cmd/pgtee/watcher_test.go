@@ -80,23 +80,27 @@ func TestSafeLog(t *testing.T) {
 		keep           int64
 		retained       []int64 // every ten seconds
 		ratio, seconds float64
+		wal            string
 	}{
-		"no limit":           {retainedLimit{}, -1, []int64{5, 6}, math.NaN(), math.NaN()},
-		"not asked yet":      {retainedLimit{drop: 100}, -1, nil, math.NaN(), math.NaN()},
-		"it does not grow":   {retainedLimit{}, 100, []int64{50, 50}, 0.5, math.Inf(1)},
-		"it shrinks":         {retainedLimit{}, 100, []int64{50, 20}, 0.8, math.Inf(1)},
-		"it grows":           {retainedLimit{}, 100, []int64{20, 40, 60}, 0.4, 20},
-		"our limit":          {retainedLimit{drop: 200}, -1, []int64{20, 40, 60}, 0.7, 70},
-		"ours is smaller":    {retainedLimit{drop: 100}, 200, []int64{20, 40, 60}, 0.4, 20},
-		"ours is larger":     {retainedLimit{drop: 200}, 100, []int64{20, 40, 60}, 0.4, 20},
-		"ours only warns":    {retainedLimit{warn: 10}, 100, []int64{20, 40, 60}, 0.4, 20},
-		"ours alone, warns":  {retainedLimit{warn: 100}, -1, []int64{20, 40, 60}, math.NaN(), math.NaN()},
-		"nothing is left":    {retainedLimit{}, 100, []int64{90, 120}, 0, 0},
-		"only the last time": {retainedLimit{}, 10000, append(make([]int64, 100), 61), 0.9939, 9939 / (61.0 / 600)},
+		"no limit":           {retainedLimit{}, -1, []int64{5, 6}, math.NaN(), math.NaN(), ""},
+		"not asked yet":      {retainedLimit{drop: 100}, -1, nil, math.NaN(), math.NaN(), ""},
+		"it does not grow":   {retainedLimit{}, 100, []int64{50, 50}, 0.5, math.Inf(1), ""},
+		"it shrinks":         {retainedLimit{}, 100, []int64{50, 20}, 0.8, math.Inf(1), ""},
+		"it grows":           {retainedLimit{}, 100, []int64{20, 40, 60}, 0.4, 20, ""},
+		"our limit":          {retainedLimit{drop: 200}, -1, []int64{20, 40, 60}, 0.7, 70, ""},
+		"ours is smaller":    {retainedLimit{drop: 100}, 200, []int64{20, 40, 60}, 0.4, 20, ""},
+		"ours is larger":     {retainedLimit{drop: 200}, 100, []int64{20, 40, 60}, 0.4, 20, ""},
+		"ours only warns":    {retainedLimit{warn: 10}, 100, []int64{20, 40, 60}, 0.4, 20, ""},
+		"ours alone, warns":  {retainedLimit{warn: 100}, -1, []int64{20, 40, 60}, math.NaN(), math.NaN(), ""},
+		"nothing is left":    {retainedLimit{}, 100, []int64{90, 120}, 0, 0, ""},
+		"only the last time": {retainedLimit{}, 10000, append(make([]int64, 100), 61), 0.9939, 9939 / (61.0 / 600), ""},
+		"the limit is zero":  {retainedLimit{}, 0, []int64{20, 40}, 0, 0, ""},
+		"it is lost":         {retainedLimit{}, 100, []int64{90, 0}, 0, 0, "lost"},
+		"lost with no limit": {retainedLimit{}, -1, []int64{90, 0}, 0, 0, "lost"},
 	} {
 		var l lag
 		for i, bytes := range test.retained {
-			l.observe(outbox.SlotStatus{Retained: bytes, KeepBytes: test.keep}, start.Add(time.Duration(i)*10*time.Second))
+			l.observe(outbox.SlotStatus{Retained: bytes, KeepBytes: test.keep, WAL: test.wal}, start.Add(time.Duration(i)*10*time.Second))
 		}
 		ratio, seconds := l.safe(test.limit)
 		if !same(ratio, test.ratio) || !same(seconds, test.seconds) {

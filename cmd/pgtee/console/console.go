@@ -45,7 +45,7 @@ type Stream struct {
 
 	Stats      func() publisher.Stats
 	Lag        func() (bytes int64, age time.Duration, known bool) // known is false unless this process holds the slot
-	Retained   func() (slot outbox.SlotStatus, limit int64)        // as of a few seconds ago; limit is in bytes, 0: no limit
+	Retained   func() (slot outbox.SlotStatus, limit int64)        // as of a few seconds ago; limit is in bytes, negative: no limit
 	Check      func(context.Context) (outbox.Report, error)
 	Tables     func(context.Context) ([]outbox.Table, error)
 	Uncaptured func(context.Context) ([]outbox.Capture, error)

@@ -66,7 +66,10 @@ func (c *Console) streams(r *http.Request, who person) (any, error) {
 		state := streamState{Stream: s, Now: s.Stats(), SeriesURL: c.link("/streams/series", s.Prefix)}
 		state.LagBytes, state.LagAge, state.LagKnown = s.Lag()
 		state.SlotNow, state.Limit = s.Retained()
-		if state.Limit > 0 {
+		switch {
+		case state.SlotNow.Lost(), state.Limit == 0:
+			state.Full = 1
+		case state.Limit > 0:
 			state.Full = min(1, float64(state.SlotNow.Retained)/float64(state.Limit))
 			state.Lost = untilFull(samples, state.Limit)
 		}

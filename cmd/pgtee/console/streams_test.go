@@ -106,3 +106,26 @@ func TestPredictions(t *testing.T) {
 		}
 	}
 }
+
+// TestSlotLimits: a slot that is lost retains nothing, and a limit of zero is one.
+func TestSlotLimits(t *testing.T) {
+	for want, c := range map[string]struct {
+		wal   string
+		limit int64
+		meter bool
+	}{
+		"of 1.0 GB":                           {"reserved", 1 << 30, true},
+		"no limit is set":                     {"reserved", -1, false},
+		"of 0 B":                              {"reserved", 0, true},
+		"the slot has lost WAL that it needs": {"lost", 1 << 30, true},
+	} {
+		f := newFixture(t, func(cfg *Config) {
+			cfg.Streams[0].Retained = func() (outbox.SlotStatus, int64) { return outbox.SlotStatus{WAL: c.wal}, c.limit }
+		})
+		page := f.page("/streams")
+		f.expect(page, want)
+		if strings.Contains(page, "Share of the limit") != c.meter || strings.Contains(page, `value="1"`) != (c.wal == "lost" || c.limit == 0) {
+			t.Errorf("the meter is wrong where %q: %s", want, page)
+		}
+	}
+}
