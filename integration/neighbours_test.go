@@ -150,7 +150,7 @@ func TestLeastPrivilegeKeepsHouse(t *testing.T) {
 	if got := r.Query("SELECT count(*)::text FROM pgtee.outbox"); got != "2" {
 		t.Errorf("%s rows left, want 2", got)
 	}
-	if _, err := outbox.Uncaptured(r.ctx, keeper); err != nil {
+	if _, err := outbox.Uncaptured(r.ctx, keeper, outbox.Selection{}); err != nil {
 		t.Error(err)
 	}
 	done, _, _, err := (&outbox.Coverage{ConnString: keeper}).Look(r.ctx)

@@ -102,6 +102,9 @@ type tableCapture struct {
 	reason string // why its UPDATE and DELETE cannot be published; "": they can
 }
 
+// fails reports whether the table's UPDATE and DELETE fail.
+func (t tableCapture) fails() bool { return t.listed && t.reason != "" }
+
 type slotState struct {
 	plugin, database, pid, walStatus, invalid string
 	active                                    bool
@@ -177,7 +180,7 @@ func (s *serverState) inspectSlot(ctx context.Context, conn *pgconn.PgConn, cfg 
 	return nil
 }
 
-func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _ SetupConfig) error {
+func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig) error {
 	got, err := rows(ctx, conn, `SELECT m.oid IS NOT NULL AND EXISTS (SELECT FROM pg_proc AS p WHERE p.pronamespace = n.oid AND p.proname = 'ready'),
 		(SELECT count(*) FROM pg_event_trigger WHERE evtname IN ('pgtee_ddl', 'pgtee_drop', 'pgtee_alter') AND evtenabled = 'A'),
 		EXISTS (SELECT FROM pg_publication_rel WHERE prrelid = m.oid),
@@ -239,9 +242,11 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 	if got, err = rows(ctx, conn, "SELECT to_regprocedure('pgtee.tables(oid[])') IS NOT NULL"); err != nil || got[0][0] != "t" {
 		return err
 	}
-	got, err = rows(ctx, conn, "SELECT name, listed, coalesce(reason, '') FROM pgtee.tables(pgtee.published()) WHERE reason IS NOT NULL OR NOT listed ORDER BY name")
+	got, err = rows(ctx, conn, "SELECT name, listed, coalesce(reason, ''), root_name FROM pgtee.tables(pgtee.published()) WHERE reason IS NOT NULL OR NOT listed ORDER BY name")
 	for _, row := range got {
-		s.uncaptured = append(s.uncaptured, tableCapture{row[0], row[1] == "t", row[2]})
+		if t := (tableCapture{row[0], row[1] == "t", row[2]}); t.fails() || cfg.includes(row[3]) {
+			s.uncaptured = append(s.uncaptured, t)
+		}
 	}
 	return err
 }
@@ -416,7 +421,7 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 		switch {
 		case t.reason == "":
 			r.warn("table-unlisted", again, "table %s is in none of the publications of its kind (%s, %s): some of its changes are not published", t.name, IdentityPublication, PartitionedPublication)
-		case t.listed:
+		case t.fails():
 			r.warn("table-fails", again, "table %s is in one of the publications %s, but %s: its UPDATE and DELETE fail", t.name, IdentityPublication, t.reason)
 		default:
 			r.warn("table-uncaptured", t.repair(), "the UPDATE and DELETE of table %s are not published: %s", t.name, t.reason)

@@ -126,27 +126,32 @@ func listRows(ctx context.Context, conn *pgconn.PgConn) (locked []string, err er
 	return locked, nil
 }
 
-// Uncaptured lists the tables whose UPDATE and DELETE are currently not captured.
-func Uncaptured(ctx context.Context, connString string) ([]Capture, error) {
+// Uncaptured lists the selected tables whose UPDATE and DELETE are currently not captured.
+func Uncaptured(ctx context.Context, connString string, selection Selection) ([]Capture, error) {
 	conn, err := connect(ctx, connString)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	uncaptured, _, err := uncapturedTables(ctx, conn)
+	uncaptured, _, err := uncapturedTables(ctx, conn, selection)
 	return uncaptured, err
 }
 
-// uncapturedTables also reports whether a table must still be added to the publications or removed from them.
-func uncapturedTables(ctx context.Context, conn *pgconn.PgConn) (uncaptured []Capture, wrong bool, err error) {
+// uncapturedTables also reports whether a table must still be added to the publications or removed from them. A table whose UPDATE fails because it is
+// in one is listed even if it is not selected.
+func uncapturedTables(ctx context.Context, conn *pgconn.PgConn, selection Selection) (uncaptured []Capture, wrong bool, err error) {
 	got, err := rows(ctx, conn, `SELECT t.name, t.root_name, t.listed <> (t.reason IS NULL) OR t.tbl = ANY (n.tables),
-			coalesce(t.reason, CASE WHEN t.listed THEN 'its publication has a row filter or a column list for it' ELSE 'it is not yet in a publication of its kind' END)
+			coalesce(t.reason, CASE WHEN t.listed THEN 'its publication has a row filter or a column list for it' ELSE 'it is not yet in a publication of its kind' END),
+			t.listed AND t.reason IS NOT NULL
 		FROM pgtee.narrowed() AS n (tables), pgtee.tables(pgtee.published()) AS t WHERE t.reason IS NOT NULL OR NOT t.listed OR t.tbl = ANY (n.tables) ORDER BY t.name`)
 	if err != nil {
 		return nil, false, fmt.Errorf("find the tables that are not captured: %w", ourFunction(err))
 	}
 	for _, row := range got {
 		wrong = wrong || row[2] == "t"
+		if row[4] != "t" && !selection.includes(row[1]) {
+			continue
+		}
 		uncaptured = append(uncaptured, Capture{Table: row[0], Root: row[1], State: CaptureNone, Reason: row[3]})
 	}
 	return uncaptured, wrong, nil
@@ -156,11 +161,12 @@ func uncapturedTables(ctx context.Context, conn *pgconn.PgConn) (uncaptured []Ca
 // time.
 type Coverage struct {
 	ConnString string
+	Selection  Selection
 
 	conn *pgconn.PgConn
 }
 
-// Look corrects the publications. It returns what it did or could not do, all tables whose UPDATE and DELETE are currently not captured and, if a lock
+// Look corrects the publications. It returns what it did or could not do, all selected tables whose UPDATE and DELETE are currently not captured and, if a lock
 // prevented something, the holders of the locks.
 func (c *Coverage) Look(ctx context.Context) (done, uncaptured []Capture, holders []string, err error) {
 	if c.conn == nil {
@@ -180,7 +186,7 @@ func (c *Coverage) Look(ctx context.Context) (done, uncaptured []Capture, holder
 	if _, err := listRows(ctx, c.conn); err != nil {
 		return nil, nil, nil, err
 	}
-	uncaptured, wrong, err := uncapturedTables(ctx, c.conn)
+	uncaptured, wrong, err := uncapturedTables(ctx, c.conn, c.Selection)
 	if err != nil || !wrong {
 		return nil, uncaptured, nil, err
 	}
@@ -192,7 +198,7 @@ func (c *Coverage) Look(ctx context.Context) (done, uncaptured []Capture, holder
 			return done, uncaptured, nil, err
 		}
 	}
-	uncaptured, _, err = uncapturedTables(ctx, c.conn)
+	uncaptured, _, err = uncapturedTables(ctx, c.conn, c.Selection)
 	return done, uncaptured, holders, err
 }
 

@@ -51,8 +51,19 @@ type SetupConfig struct {
 
 	OldTransaction time.Duration // age of a transaction from which Check warns about it; 0: an hour
 
-	// NeedsKey reports whether the records of a table must have a key; nil: no table requires one.
-	NeedsKey func(schema, table string) bool
+	Selection
+}
+
+// Selection says which tables a publisher publishes, of a partitioned table the root. The zero value is all of them, and none requires a key.
+type Selection struct {
+	Includes func(schema, table string) bool // nil: all tables are published
+	NeedsKey func(schema, table string) bool // reports whether the records of a table must have a key; nil: none must
+}
+
+// includes reports whether a table, whose name is quoted for SQL, is published.
+func (s Selection) includes(name string) bool {
+	parts := IdentityParts(name)
+	return s.Includes == nil || len(parts) != 2 || s.Includes(parts[0], parts[1])
 }
 
 // Setup creates what the publisher and the proxy need in one database: schema pgtee, the publications, the event triggers and the slot, in this

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -25,7 +26,7 @@ func (s *serverState) inspectKeys(ctx context.Context, conn *pgconn.PgConn, cfg 
 	if err != nil {
 		return err
 	}
-	s.generated = generated
+	s.generated = slices.DeleteFunc(generated, func(name string) bool { return !cfg.includes(name) })
 	if cfg.NeedsKey == nil {
 		return nil
 	}

@@ -64,13 +64,13 @@ func (c *checkCommand) Run(ctx context.Context, term terminal) error {
 }
 
 func (c *checkCommand) checkDatabase(ctx context.Context, s source, report *doctor.Report) error {
-	needsKey, err := c.needsKey(s)
+	selection, err := c.selection(s)
 	if err != nil {
 		return usage(err)
 	}
 	var found outbox.Report
 	err = s.ask(ctx, func(ctx context.Context) (err error) {
-		found, err = outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, NeedsKey: needsKey, OldTransaction: c.OldTransaction})
+		found, err = outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, Selection: selection, OldTransaction: c.OldTransaction})
 		return err
 	})
 	if err != nil {

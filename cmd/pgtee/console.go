@@ -133,10 +133,12 @@ func (p databasePublisher) consoleStream() console.Stream {
 			return slot, p.retained.lossAt(slot)
 		},
 		Check: inTurn(turns, func(ctx context.Context) (outbox.Report, error) {
-			return outbox.Check(ctx, outbox.SetupConfig{ConnString: p.connString, Slot: p.slot})
+			return outbox.Check(ctx, outbox.SetupConfig{ConnString: p.connString, Slot: p.slot, Selection: p.coverage.Selection})
 		}),
-		Tables:     inTurn(turns, func(ctx context.Context) ([]outbox.Table, error) { return outbox.Tables(ctx, p.connString) }),
-		Uncaptured: inTurn(turns, func(ctx context.Context) ([]outbox.Capture, error) { return outbox.Uncaptured(ctx, p.connString) }),
+		Tables: inTurn(turns, func(ctx context.Context) ([]outbox.Table, error) { return outbox.Tables(ctx, p.connString) }),
+		Uncaptured: inTurn(turns, func(ctx context.Context) ([]outbox.Capture, error) {
+			return outbox.Uncaptured(ctx, p.connString, p.coverage.Selection)
+		}),
 		Signal: func(ctx context.Context, s *outbox.SignalRecord) error {
 			_, err := outbox.SendSignal(ctx, p.connString, s)
 			return err

@@ -81,7 +81,7 @@ func publisherMetrics(p databasePublisher) []metric {
 			slot := p.lag.slot()
 			return boolMetric(slot.Lost() || slot.WAL == "unreserved")
 		}),
-		gauge("pgtee_uncaptured_tables", "Tables whose UPDATE and DELETE are not published: pgtee check says why.", func() float64 { return float64(p.coverage.tables.Load()) }),
+		gauge("pgtee_uncaptured_tables", "Published tables whose UPDATE and DELETE are not published: pgtee check says why. Tables that the flags exclude do not count.", func() float64 { return float64(p.coverage.tables.Load()) }),
 		gauge("pgtee_own_topic_tables", "Tables whose topic does not have the name that the template gives, because that name was not available: the log says why.", func() float64 { return float64(p.Stats().OwnTopics) }),
 		gauge("pgtee_publisher_halted", "1 while the publisher has halted and needs an operator: the log and /readyz say why.", func() float64 { return boolMetric(p.Stats().State == "halted") }),
 		gauge("pgtee_publishing", "1 while this process holds the slot and Kafka accepts records.", func() float64 { return boolMetric(p.publishing()) }),

@@ -138,6 +138,10 @@ func (f publisherFlags) open(ctx context.Context, sources []source, cluster clus
 func (f publisherFlags) make(_ context.Context, sources []source, cluster cluster, text textFlags, keys []note.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
 	var list []databasePublisher
 	for _, s := range sources {
+		selection, err := f.selection(s)
+		if err != nil {
+			return nil, usage(err)
+		}
 		catalog := debezium.NewDatabase(s.connString, f.SourceEncoding)
 		spans, err := f.exporter(s, log)
 		if err != nil {
@@ -151,7 +155,7 @@ func (f publisherFlags) make(_ context.Context, sources []source, cluster cluste
 		}
 		check := func(ctx context.Context) error { return f.checkSource(ctx, s, log) }
 		list = append(list, databasePublisher{s, p, check, catalog, f.MaxRetainedWAL, len(f.EventTable) > 0, &lag{},
-			&coverage{Coverage: outbox.Coverage{ConnString: s.connString}, database: s.database, log: log}, o, log})
+			&coverage{Coverage: outbox.Coverage{ConnString: s.connString, Selection: selection}, database: s.database, log: log}, o, log})
 	}
 	return list, nil
 }
@@ -163,11 +167,11 @@ const checkTimeout = 30 * time.Second
 func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	needsKey, err := f.needsKey(s)
+	selection, err := f.selection(s)
 	if err != nil {
 		return err
 	}
-	report, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, NeedsKey: needsKey})
+	report, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, Selection: selection})
 	if err != nil {
 		return err
 	}

@@ -53,11 +53,11 @@ func (f *setupFlags) forEach(ctx context.Context, term terminal, work func(conte
 		return err
 	}
 	for _, s := range sources {
-		needsKey, err := selection.needsKey(s)
+		selected, err := selection.selection(s)
 		if err != nil {
 			return usage(err)
 		}
-		report, err := work(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, SlotTimeout: slotTimeout, NeedsKey: needsKey})
+		report, err := work(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, SlotTimeout: slotTimeout, Selection: selected})
 		printReport(term, s.database, report)
 		if err == nil {
 			err = report.Err()

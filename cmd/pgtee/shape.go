@@ -59,23 +59,24 @@ func (f selectionFlags) config(s source) (shape.Config, error) {
 	return config, nil
 }
 
-// needsKey returns a function that says which tables of a database must have a key; nil if none must.
-func (f selectionFlags) needsKey(s source) (func(schema, table string) bool, error) {
-	if f.AllowUnkeyed {
-		return nil, nil
-	}
+// selection returns which tables of a database are published, and which of them must have a key.
+func (f selectionFlags) selection(s source) (outbox.Selection, error) {
 	config, err := f.config(s)
 	if err != nil {
-		return nil, err
+		return outbox.Selection{}, err
 	}
 	for i := range config.Tables { // used only by a publisher
 		config.Tables[i].Masks = nil
 	}
 	shape, err := shape.New(config)
 	if err != nil {
-		return nil, err
+		return outbox.Selection{}, err
 	}
-	return shape.NeedsKey, nil
+	selection := outbox.Selection{Includes: shape.Includes}
+	if !f.AllowUnkeyed {
+		selection.NeedsKey = shape.NeedsKey
+	}
+	return selection, nil
 }
 
 // shape returns the Shape of one database.

@@ -25,9 +25,12 @@ type statusCommand struct {
 	databaseFlags `group:"Connection"`
 	slotFlags     `group:"Connection"`
 	kafkaFlags    `group:"Kafka"`
-	JSON          bool          `help:"Print a JSON line for each database."`
-	Watch         bool          `short:"w" help:"Repeat every two seconds until stopped."`
-	MaxLag        time.Duration `help:"Report a publisher that is behind the server by more than this." default:"1m" placeholder:"TIME"`
+
+	selectionFlags `embed:"" group:"Shape of the stream"`
+
+	JSON   bool          `help:"Print a JSON line for each database."`
+	Watch  bool          `short:"w" help:"Repeat every two seconds until stopped."`
+	MaxLag time.Duration `help:"Report a publisher that is behind the server by more than this." default:"1m" placeholder:"TIME"`
 }
 
 func (*statusCommand) Help() string {
@@ -105,7 +108,11 @@ func (c *statusCommand) Run(ctx context.Context, term terminal) error {
 // look writes the state of the databases, and returns the exit code of the worst one.
 func (c *statusCommand) look(ctx context.Context, sources []source, cluster cluster, out io.Writer) (code int, err error) {
 	for _, s := range sources {
-		report, err := statusOf(ctx, s, cluster, c.MaxLag)
+		selection, err := c.selection(s)
+		if err != nil {
+			return 0, usage(err)
+		}
+		report, err := statusOf(ctx, s, selection, cluster, c.MaxLag)
 		if err != nil {
 			return 0, usage(fmt.Errorf("database %s: %w", s.database, err))
 		}
@@ -161,8 +168,8 @@ const recordTime = 12 * time.Second
 
 // statusOf returns the state of a database. If the last record is older than maxLag, the publisher may be behind, or the server was idle until a moment
 // ago: then statusOf waits for the next record.
-func statusOf(ctx context.Context, s source, cluster cluster, maxLag time.Duration) (statusReport, error) {
-	report, err := statusNow(ctx, s, cluster, maxLag)
+func statusOf(ctx context.Context, s source, selection outbox.Selection, cluster cluster, maxLag time.Duration) (statusReport, error) {
+	report, err := statusNow(ctx, s, selection, cluster, maxLag)
 	if err != nil || !report.behind || time.Since(report.recorded) <= maxLag {
 		return report, err
 	}
@@ -178,10 +185,10 @@ func statusOf(ctx context.Context, s source, cluster cluster, maxLag time.Durati
 			break
 		}
 	}
-	return statusNow(ctx, s, cluster, maxLag)
+	return statusNow(ctx, s, selection, cluster, maxLag)
 }
 
-func statusNow(ctx context.Context, s source, cluster cluster, maxLag time.Duration) (statusReport, error) {
+func statusNow(ctx context.Context, s source, selection outbox.Selection, cluster cluster, maxLag time.Duration) (statusReport, error) {
 	position, err := kafka.LastPosition(ctx, s.publisherConfig(cluster)) // read first, because the slot's position never exceeds it
 	if err != nil {
 		return statusReport{}, err
@@ -192,7 +199,7 @@ func statusNow(ctx context.Context, s source, cluster cluster, maxLag time.Durat
 	}
 	var server serverState
 	err = s.ask(ctx, func(ctx context.Context) (err error) {
-		server, err = serverStateOf(ctx, s)
+		server, err = serverStateOf(ctx, s, selection)
 		return err
 	})
 	if err != nil {
@@ -238,16 +245,16 @@ type serverState struct {
 	uncaptured    []uncapturedTable
 }
 
-func serverStateOf(ctx context.Context, s source) (state serverState, err error) {
+func serverStateOf(ctx context.Context, s source, selection outbox.Selection) (state serverState, err error) {
 	state.slot, err = outbox.ReadSlotStatus(ctx, s.connString, s.slot)
 	state.slotMissing = errors.Is(err, outbox.ErrSlotMissing)
 	if err != nil && !state.slotMissing {
 		return state, err
 	}
-	if err := state.check(ctx, s); err != nil {
+	if err := state.check(ctx, s, selection); err != nil {
 		return state, err
 	}
-	uncaptured, err := outbox.Uncaptured(ctx, s.connString)
+	uncaptured, err := outbox.Uncaptured(ctx, s.connString, selection)
 	if err != nil && len(state.problems) == 0 {
 		return state, err
 	}
@@ -259,8 +266,8 @@ func serverStateOf(ctx context.Context, s source) (state serverState, err error)
 }
 
 // check asks what `pgtee check` would report as problems.
-func (state *serverState) check(ctx context.Context, s source) error {
-	report, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot})
+func (state *serverState) check(ctx context.Context, s source, selection outbox.Selection) error {
+	report, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, Selection: selection})
 	state.problems = []string{}
 	for _, f := range report.Findings {
 		switch {
