@@ -101,3 +101,23 @@ func TestStatusInterrupted(t *testing.T) {
 		}
 	}
 }
+
+// TestWatchGoesOn: a look that fails does not end --watch.
+func TestWatchGoesOn(t *testing.T) {
+	broker, err := embedded.StartBroker(embedded.BrokerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.Close)
+	for _, format := range []string{"--json=false", "--json"} {
+		watching := start(t, "status", "--watch", format, "--postgres", "postgres://u:"+secret+"@127.0.0.1:1/x", "--kafka", broker.Address())
+		said := func() string { return watching.stdout.String() + watching.stderr.String() }
+		watching.eventually("a second look", func() bool { return strings.Count(said(), "UNKNOWN: database x: cannot reach PostgreSQL") > 1 })
+		if format == "--json" && watching.stdout.String() != "" {
+			t.Errorf("among the lines of JSON: %s", watching.stdout.String())
+		}
+		if got := watching.stop(); got.code != exitOK || strings.Contains(said(), secret) {
+			t.Errorf("--watch: %+v", got)
+		}
+	}
+}

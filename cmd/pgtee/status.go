@@ -29,7 +29,7 @@ type statusCommand struct {
 	selectionFlags `embed:"" group:"Shape of the stream"`
 
 	JSON   bool          `help:"Print a JSON line for each database."`
-	Watch  bool          `short:"w" help:"Repeat every two seconds until stopped."`
+	Watch  bool          `short:"w" help:"Repeat every two seconds until stopped, also while the state cannot be known."`
 	MaxLag time.Duration `help:"Report a publisher that is behind the server by more than this." default:"1m" placeholder:"TIME"`
 }
 
@@ -88,8 +88,15 @@ func (c *statusCommand) Run(ctx context.Context, term terminal) error {
 			return nil
 		case err != nil && ctx.Err() != nil:
 			return usage(errors.New("interrupted before the state was known"))
+		case err != nil && c.Watch:
+			out := io.Writer(&screen)
+			if c.JSON {
+				out = term.err
+			}
+			fmt.Fprintf(out, "UNKNOWN: %s\n", oneLine(err))
 		case err != nil:
-			return err
+			_, failed := screen.WriteTo(term.out)
+			return errors.Join(err, failed)
 		}
 		if c.Watch && !c.JSON && isTerminal(term.out) {
 			fmt.Fprint(term.out, "\x1b[H\x1b[2J") // ECMA-48: cursor home, and erase the screen
@@ -105,8 +112,9 @@ func (c *statusCommand) Run(ctx context.Context, term terminal) error {
 	}
 }
 
-// look writes the state of the databases, and returns the exit code of the worst one.
+// look writes the state of the databases, and returns the exit code of the worst one. An error is about those whose state cannot be known.
 func (c *statusCommand) look(ctx context.Context, sources []source, cluster cluster, out io.Writer) (code int, err error) {
+	var failed []error
 	for _, s := range sources {
 		selection, err := c.selection(s)
 		if err != nil {
@@ -114,7 +122,8 @@ func (c *statusCommand) look(ctx context.Context, sources []source, cluster clus
 		}
 		report, err := statusOf(ctx, s, selection, cluster, c.MaxLag)
 		if err != nil {
-			return 0, usage(fmt.Errorf("database %s: %w", s.database, err))
+			failed = append(failed, usage(fmt.Errorf("database %s: %w", s.database, err)))
+			continue
 		}
 		code = max(code, slices.Index(verdicts, report.Verdict))
 		if !c.JSON {
@@ -125,7 +134,7 @@ func (c *statusCommand) look(ctx context.Context, sources []source, cluster clus
 			return 0, err
 		}
 	}
-	return code, nil
+	return code, errors.Join(failed...)
 }
 
 // verdicts are the names of the exit codes.
