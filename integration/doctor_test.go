@@ -381,4 +381,11 @@ func TestCheckPrivilegesInKafka(t *testing.T) {
 	expect(2, "the user lacks READ on topic "+r.prefix+".progress and 1 more", "warning  kafka: the user may not create topics")
 	allow(topics(), "pgtee", kadm.OpRead, kadm.OpCreate)
 	expect(0, "all is well")
+	ids := func() *kadm.ACLBuilder {
+		return kadm.NewACLs().ResourcePatternType(kadm.ACLPatternPrefixed).TransactionalIDs("pgtee-")
+	}
+	allow(ids(), "pgtee", kadm.OpDescribe)
+	expect(2, "the user lacks WRITE on transactional id pgtee-"+r.prefix)
+	allow(ids(), "pgtee", kadm.OpWrite)
+	expect(0, "all is well")
 }

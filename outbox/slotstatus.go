@@ -57,6 +57,25 @@ func ReadSlotStatus(ctx context.Context, connString, slot string) (s SlotStatus,
 	return s, nil
 }
 
+// Origin returns the identity of server and database, and where the slot starts, as far as any role may read them: ID, DatabaseOID, Database and
+// ConfirmedFlush of a System, which is zero if there is no slot.
+func Origin(ctx context.Context, connString, slot string) (s System, err error) {
+	conn, err := connect(ctx, connString)
+	if err != nil {
+		return s, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	got, err := rows(ctx, conn, `SELECT c.system_identifier, d.oid, d.datname, coalesce((SELECT s.confirmed_flush_lsn FROM pg_replication_slots AS s WHERE s.slot_name = $1), '0/0')
+		FROM pg_control_system() AS c, pg_database AS d WHERE d.datname = current_database()`, slot)
+	if err != nil {
+		return s, fmt.Errorf("identify the server: %w", err)
+	}
+	oid, _ := strconv.ParseUint(got[0][1], 10, 32)
+	s = System{ID: got[0][0], DatabaseOID: uint32(oid), Database: got[0][2]}
+	s.ConfirmedFlush, err = pgoutput.ParseLSN(got[0][3])
+	return s, err
+}
+
 // DropSlot terminates the process that uses the slot and drops the slot: the changes in the WAL that it retained are lost to the stream. It is the last
 // resort of --max-retained-wal SIZE:drop_slot.
 func DropSlot(ctx context.Context, connString, slot string) error {

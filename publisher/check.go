@@ -26,12 +26,10 @@ func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch)
 		return checkFirst(s)
 	}
 	p := *recorded
-	switch {
-	case p.SystemID != s.ID:
-		return halt.New(halt.ErrOtherSystem, fmt.Sprintf("record %s, server %s", p.SystemID, s.ID), repairSystem)
-	case p.DatabaseOID != s.DatabaseOID:
-		return halt.New(halt.ErrOtherDatabase, fmt.Sprintf("record %s (oid %d), server %s (oid %d)", p.Database, p.DatabaseOID, s.Database, s.DatabaseOID), repairDatabase)
-	case p.PublicationHash != s.PublicationHash:
+	if err := p.checkOrigin(s); err != nil {
+		return err
+	}
+	if p.PublicationHash != s.PublicationHash {
 		return halt.New(halt.ErrPublications, "they were dropped, recreated or altered since "+p.EndLSN.String(), repairPublish)
 	}
 	if err := checkTimeline(s, p, history); err != nil {
@@ -42,6 +40,17 @@ func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch)
 	}
 	if p.isBefore(s.Generation) {
 		return halt.New(halt.ErrGap, fmt.Sprintf("the slot was recreated at %s, after %s was published", s.ConsistentPoint, p.EndLSN), repairLost)
+	}
+	return nil
+}
+
+// checkOrigin compares the position with the identity of server and database.
+func (p Position) checkOrigin(s outbox.System) error {
+	switch {
+	case p.SystemID != s.ID:
+		return halt.New(halt.ErrOtherSystem, fmt.Sprintf("record %s, server %s", p.SystemID, s.ID), repairSystem)
+	case p.DatabaseOID != s.DatabaseOID:
+		return halt.New(halt.ErrOtherDatabase, fmt.Sprintf("record %s (oid %d), server %s (oid %d)", p.Database, p.DatabaseOID, s.Database, s.DatabaseOID), repairDatabase)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher/halt"
 )
 
@@ -21,41 +22,76 @@ type Neighbours interface {
 	Evict(names []string)
 }
 
+// CheckRecorded returns why a publisher halts because of the positions that are recorded under its prefix, as far as only the identity of its server and
+// database decides: own is that of its slot, nil if there is none, and others are those of other publishers. shared describes another database that
+// publishes under the same prefix all the same; "" if none does.
+func CheckRecorded(prefix, slot string, s outbox.System, own *Position, others map[string]Position) (shared string, err error) {
+	if own == nil {
+		if err := checkPrefix(prefix, s, others); err != nil {
+			return "", err
+		}
+		if s.ConfirmedFlush == 0 { // there is no slot yet
+			return "", nil
+		}
+		return "", checkFormerSlot(slot, s, others)
+	}
+	if names := neighbours(s, others, false); len(names) > 0 {
+		other := others[names[0]]
+		shared = fmt.Sprintf("database %s (slot %s)", other.Database, other.Slot)
+	}
+	return shared, own.checkOrigin(s)
+}
+
 // checkPrefix halts a first start if another database publishes under the same prefix: tables with the same name would share a topic, and compaction
 // would merge their equal keys.
-func (p *Publisher) checkPrefix(first bool) error {
-	names := p.neighbours(false)
+func checkPrefix(prefix string, s outbox.System, others map[string]Position) error {
+	names := neighbours(s, others, false)
 	if len(names) == 0 {
 		return nil
 	}
-	other := p.log.(Neighbours).Others()[names[0]]
-	detail := fmt.Sprintf("topics %s.* are those of database %s (slot %s), of which transactions up to %s are published", p.cfg.Prefix, other.Database, other.Slot, other.CommitTime.UTC().Format(time.RFC3339))
+	other := others[names[0]]
+	return halt.New(halt.ErrPrefixTaken, fmt.Sprintf("topics %s.* are those of database %s (slot %s), of which transactions up to %s are published", prefix, other.Database, other.Slot, other.CommitTime.UTC().Format(time.RFC3339)),
+		"use another --prefix for this database, or, if the other one is no longer published, run `pgtee repair --accept-divergence` to take its topics over")
+}
+
+// checkPrefix warns of another database under the same prefix, if this one has been published before.
+func (p *Publisher) checkPrefix(first bool) error {
 	if first {
-		return halt.New(halt.ErrPrefixTaken, detail, "use another --prefix for this database, or, if the other one is no longer published, run `pgtee repair --accept-divergence` to take its topics over")
+		return checkPrefix(p.cfg.Prefix, p.source.System(), p.others())
 	}
-	p.cfg.Log.Warn("another database publishes under the same prefix: tables of the same name share their topics; use another --prefix for one of them", zap.String("finding", "prefix-shared"), zap.String("database", other.Database), zap.String("slot", other.Slot))
+	if names := p.neighbours(false); len(names) > 0 {
+		other := p.others()[names[0]]
+		p.cfg.Log.Warn("another database publishes under the same prefix: tables of the same name share their topics; use another --prefix for one of them", zap.String("finding", "prefix-shared"), zap.String("database", other.Database), zap.String("slot", other.Slot))
+	}
 	return nil
 }
 
 // checkFormerSlot halts a first start if another slot of this database has published under the same prefix: changes made between the end
 // of one slot and the start of the other are in neither.
-func (p *Publisher) checkFormerSlot() error {
-	names := p.neighbours(true)
+func checkFormerSlot(slot string, s outbox.System, others map[string]Position) error {
+	names := neighbours(s, others, true)
 	if len(names) == 0 {
 		return nil
 	}
-	former := p.log.(Neighbours).Others()[names[0]]
-	return halt.New(halt.ErrGap, fmt.Sprintf("slot %s has published this database up to %s, slot %s starts at %s", former.Slot, former.EndLSN, p.cfg.Slot, p.source.System().ConfirmedFlush), repairLost)
+	former := others[names[0]]
+	return halt.New(halt.ErrGap, fmt.Sprintf("slot %s has published this database up to %s, slot %s starts at %s", former.Slot, former.EndLSN, slot, s.ConfirmedFlush), repairLost)
+}
+
+// others returns the positions of other publishers with this prefix, as of the last Fence.
+func (p *Publisher) others() map[string]Position {
+	if log, shared := p.log.(Neighbours); shared {
+		return log.Others()
+	}
+	return nil
+}
+
+func (p *Publisher) neighbours(ofThisDatabase bool) (names []string) {
+	return neighbours(p.source.System(), p.others(), ofThisDatabase)
 }
 
 // neighbours returns the names of the positions of other slots of this database, or of other databases.
-func (p *Publisher) neighbours(ofThisDatabase bool) (names []string) {
-	log, shared := p.log.(Neighbours)
-	if !shared {
-		return nil
-	}
-	s := p.source.System()
-	for name, other := range log.Others() {
+func neighbours(s outbox.System, others map[string]Position, ofThisDatabase bool) (names []string) {
+	for name, other := range others {
 		if (other.SystemID == s.ID && other.DatabaseOID == s.DatabaseOID) == ofThisDatabase {
 			names = append(names, name)
 		}

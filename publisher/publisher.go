@@ -335,7 +335,7 @@ func (p *Publisher) check(recorded *Position) (copyAll bool, err error) {
 	s.ConfirmedFlush = max(s.ConfirmedFlush, p.acked)
 	err = check(s, recorded, p.history)
 	if err == nil && recorded == nil {
-		err = p.checkFormerSlot()
+		err = checkFormerSlot(p.cfg.Slot, s, p.others())
 	}
 	if err == nil {
 		p.doubted = nil

@@ -25,6 +25,7 @@ type checkCommand struct {
 	Key            string        `help:"Also check the file with the key of the notes." placeholder:"FILE"`
 	MaxRecord      int32         `name:"max-record-bytes" help:"The publisher's value: topics should accept records of this size." default:"1000012"`
 	PartAfter      time.Duration `name:"part-after" help:"The publisher's value: brokers should allow transactions of twice that." default:"5m" placeholder:"TIME"`
+	Heartbeat      time.Duration `help:"The publisher's value: unless it is 0, its user should be able to write __debezium-heartbeat.PREFIX." default:"0" placeholder:"TIME"`
 	OldTransaction time.Duration `name:"old-transaction" help:"Report transactions older than this." default:"1h" placeholder:"TIME"`
 	Ignore         []string      `help:"Ignore findings with these ids." placeholder:"ID"`
 	Output         string        `help:"Output format of the findings: ${enum}." enum:"text,json,nagios" default:"text"`
@@ -96,7 +97,16 @@ func (c *checkCommand) checkKafka(ctx context.Context, sources []source, report 
 	for _, s := range sources {
 		config := s.publisherConfig(cluster)
 		config.MaxRecordBytes, config.TransactionTimeout = c.MaxRecord, max(2*c.PartAfter, time.Minute)
-		found, err := doctor.Kafka(ctx, config)
+		config.Heartbeat = c.Heartbeat
+		var origin outbox.System // unknown if that cannot be asked, which checkDatabase has reported
+		err := s.ask(ctx, func(ctx context.Context) (err error) {
+			origin, err = outbox.Origin(ctx, s.connString, s.slot)
+			return err
+		})
+		if unreachable := (outbox.ConnectError{}); err != nil && !errors.As(err, &unreachable) {
+			report.Fail(s.database, oneLine(err), err)
+		}
+		found, err := doctor.Kafka(ctx, config, origin)
 		report.Add("kafka", found...)
 		if err != nil {
 			report.Fail("kafka", oneLine(err), err)

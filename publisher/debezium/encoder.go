@@ -77,7 +77,7 @@ func New(config Config) *Encoder {
 	return &Encoder{
 		config: config,
 		source: sourceHead(&config),
-		topics: topics{record.TopicsOf(config.Prefix).Message, record.TopicsOf(config.Prefix).Transaction, heartbeatTopic(config.Prefix),
+		topics: topics{record.TopicsOf(config.Prefix).Message, record.TopicsOf(config.Prefix).Transaction, record.TopicsOf(config.Prefix).Heartbeat,
 			record.TopicName(config.Prefix, "stand-in"), record.TopicName(config.Prefix, "truncate")},
 		context:     contextHeaders(&config),
 		codecs:      newCodecs(&config),

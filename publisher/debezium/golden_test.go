@@ -40,7 +40,7 @@ func TestGolden(t *testing.T) {
 				c.records(dropEmpty(file.wanted(t, true)), dropEmpty(got))
 			} else {
 				want := file.wanted(t, false) // the log has no snapshot
-				c.records(dropEmpty(want), dropEmpty(file.encoded(t, len(want[heartbeatTopic(file.settings["topic.prefix"])]))))
+				c.records(dropEmpty(want), dropEmpty(file.encoded(t, len(want[record.TopicsOf(file.settings["topic.prefix"]).Heartbeat]))))
 			}
 			total.add(&c)
 		})

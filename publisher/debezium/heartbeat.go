@@ -8,8 +8,6 @@ import (
 
 var _ record.Heartbeats = (*Encoder)(nil)
 
-func heartbeatTopic(prefix string) string { return record.TopicName("__debezium-heartbeat", prefix) }
-
 // AppendHeartbeat appends a record to __debezium-heartbeat.<prefix>: key {"serverName"}, value {"ts_ms"}.
 func (e *Encoder) AppendHeartbeat(ctx context.Context, b *record.Batch) error {
 	topic := e.topics.heartbeat

@@ -84,9 +84,33 @@ func (r Recorded) Lag(server outbox.LSN, now time.Time) time.Duration {
 
 // LastPosition reads the recorded position without fencing any publisher.
 func LastPosition(ctx context.Context, cfg Config) (Recorded, error) {
+	own, others, err := positions(ctx, cfg)
+	if own.Position == nil && err == nil {
+		own.Position = cfg.formerPosition(others)
+	}
+	return own, err
+}
+
+// CheckPositions is publisher.CheckRecorded for the slot of cfg with this source. It fences no publisher.
+func CheckPositions(ctx context.Context, cfg Config, source outbox.System) (shared string, err error) {
+	own, others, err := positions(ctx, cfg)
+	if err != nil {
+		return "", err
+	}
+	if own.Position == nil {
+		for _, id := range formerIDs(others, cfg.Slot, source) {
+			p := others[id]
+			own.Position = &p
+			delete(others, id)
+		}
+	}
+	return publisher.CheckRecorded(cfg.Prefix, cfg.Slot, source, own.Position, others)
+}
+
+func positions(ctx context.Context, cfg Config) (own Recorded, others map[string]publisher.Position, err error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
 	if err != nil {
-		return Recorded{}, err
+		return own, nil, err
 	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
@@ -94,16 +118,12 @@ func LastPosition(ctx context.Context, cfg Config) (Recorded, error) {
 	topic := record.TopicsOf(cfg.Prefix).Progress
 	details, err := kadm.NewClient(client).ListTopics(ctx, topic)
 	if err != nil {
-		return Recorded{}, fmt.Errorf("look for %s: %w", topic, err)
+		return own, nil, fmt.Errorf("look for %s: %w", topic, err)
 	}
 	if !details.Has(topic) || errors.Is(details[topic].Err, kerr.UnknownTopicOrPartition) {
-		return Recorded{}, nil
+		return own, nil, nil
 	}
-	own, others, err := readPositions(ctx, client, topic, cfg.TransactionalID())
-	if own.Position == nil && err == nil {
-		own.Position = cfg.formerPosition(others)
-	}
-	return own, err
+	return readPositions(ctx, client, topic, cfg.TransactionalID())
 }
 
 // formerPosition returns this slot's position if it is recorded under the key of earlier versions; otherwise nil.

@@ -44,7 +44,7 @@ type reaction struct {
 }
 
 const (
-	grantTopic = "grant DESCRIBE, WRITE and READ on the topics of the prefix, and CREATE unless they exist"
+	grantTopic = "grant DESCRIBE, WRITE and READ on the topics of the prefix (with --heartbeat also on __debezium-heartbeat.PREFIX), and CREATE unless they exist"
 	grantID    = "grant DESCRIBE and WRITE on the transactional id"
 	logIn      = "correct the user's credentials at the broker, or those in --kafka-password-file, which is read at each login"
 	replicas   = "bring brokers back, or lower min.insync.replicas of the topic"

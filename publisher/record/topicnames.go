@@ -19,14 +19,14 @@ const (
 var internal = []string{auditTopic, ddlTopic, deadLetterTopic, messageTopic, progressTopic, refusedTopic, transactionTopic}
 
 // Topics are the topics of a prefix to which pgtee itself writes.
-type Topics struct{ Audit, DDL, DeadLetter, Message, Progress, Refused, Transaction string }
+type Topics struct{ Audit, DDL, DeadLetter, Heartbeat, Message, Progress, Refused, Transaction string }
 
 // TopicsOf returns the topics of a prefix.
 func TopicsOf(prefix string) Topics {
 	return Topics{
 		Audit: TopicName(prefix, auditTopic), DDL: TopicName(prefix, ddlTopic), DeadLetter: TopicName(prefix, deadLetterTopic),
 		Message: TopicName(prefix, messageTopic), Progress: TopicName(prefix, progressTopic), Refused: TopicName(prefix, refusedTopic),
-		Transaction: TopicName(prefix, transactionTopic),
+		Transaction: TopicName(prefix, transactionTopic), Heartbeat: TopicName("__debezium-heartbeat", prefix),
 	}
 }
 

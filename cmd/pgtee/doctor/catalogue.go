@@ -143,7 +143,7 @@ var Catalogue = []Area{
 	{"Kafka", []Entry{
 		{"kafka-unreachable", problem, "Kafka does not answer, or refuses the login.", "Check that it is running, and that --kafka, --kafka-tls and --kafka-sasl are right."},
 		{"kafka-refuses", problem, "Kafka permanently rejects a topic, a record or a transaction.", "Do what the message says."},
-		{"kafka-privilege", problem, "The user lacks privileges in Kafka.", "Grant what the message lists: WRITE, READ, DESCRIBE and DESCRIBE_CONFIGS on topics of the prefix, CREATE unless they exist, WRITE and DESCRIBE on the transactional id."},
+		{"kafka-privilege", problem, "The user lacks privileges in Kafka.", "Grant what the message lists: WRITE, READ, DESCRIBE and DESCRIBE_CONFIGS on topics of the prefix (with --heartbeat also on __debezium-heartbeat.PREFIX), CREATE unless they exist, WRITE and DESCRIBE on the transactional id."},
 		{"topics-missing", warning, "There are no topics of the prefix yet.", "Check again after the publisher has started."},
 		{"topic-not-durable", warning, "A topic may lose what Kafka has confirmed when a broker fails.", "Give it 3 replicas, min.insync.replicas=2 and unclean.leader.election.enable=false."},
 		{"topic-message-bytes", warning, "A topic accepts only records smaller than --max-record-bytes.", "Raise max.message.bytes of the topic."},

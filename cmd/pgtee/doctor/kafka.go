@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/halt"
 	"github.com/pgtee/pgtee/publisher/kafka"
 	"github.com/pgtee/pgtee/publisher/record"
 )
@@ -24,8 +25,9 @@ import (
 // histories are the topics that must not be compacted: every record counts, whatever its key.
 var histories = []string{"audit", "ddl", "transaction", "dead-letter"}
 
-// Kafka checks the topics of a prefix, and whether the publisher of cfg has the privileges it needs. It changes nothing.
-func Kafka(ctx context.Context, cfg kafka.Config) ([]outbox.Finding, error) {
+// Kafka checks the topics of a prefix, and whether the publisher of cfg has the privileges it needs, and may publish under it what
+// comes from origin; without an ID, origin is not known. It changes nothing.
+func Kafka(ctx context.Context, cfg kafka.Config, origin outbox.System) ([]outbox.Finding, error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
 	if err != nil {
 		return nil, err
@@ -33,9 +35,9 @@ func Kafka(ctx context.Context, cfg kafka.Config) ([]outbox.Finding, error) {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	k := &kafkaCheck{cfg: cfg, client: client, admin: kadm.NewClient(client)}
+	k := &kafkaCheck{cfg: cfg, origin: origin, client: client, admin: kadm.NewClient(client)}
 	// privileges asks for topics that the user may not see, and the client then refuses to list anything.
-	for _, look := range []func(context.Context) error{k.topics, k.transactions, k.privileges, k.durability, k.letters} {
+	for _, look := range []func(context.Context) error{k.topics, k.transactions, k.privileges, k.durability, k.letters, k.positions} {
 		if err := look(ctx); err != nil {
 			return k.findings, fmt.Errorf("inspect Kafka: %w", err)
 		}
@@ -45,6 +47,7 @@ func Kafka(ctx context.Context, cfg kafka.Config) ([]outbox.Finding, error) {
 
 type kafkaCheck struct {
 	cfg      kafka.Config
+	origin   outbox.System // ID "": not known
 	client   *kgo.Client
 	admin    *kadm.Client
 	seen     kadm.TopicDetails // the topics that the user may see
@@ -73,6 +76,10 @@ const unknownOperations = math.MinInt32
 func (k *kafkaCheck) privileges(ctx context.Context) error {
 	own := record.TopicsOf(k.cfg.Prefix)
 	names := []string{own.Progress, own.Audit, own.Transaction, own.DDL, own.Message, own.DeadLetter, own.Refused}
+	heartbeats := k.cfg.Heartbeat > 0 || k.seen.Has(own.Heartbeat)
+	if heartbeats {
+		names = append(names, own.Heartbeat)
+	}
 	for _, name := range k.seen.Names() {
 		if strings.HasPrefix(name, k.cfg.Prefix+".") && !slices.Contains(names, name) {
 			names = append(names, name)
@@ -103,6 +110,9 @@ func (k *kafkaCheck) privileges(ctx context.Context) error {
 		}
 	}
 	grant := fmt.Sprintf("grant READ, WRITE, DESCRIBE and DESCRIBE_CONFIGS on topics %s.* (--resource-pattern-type prefixed)", k.cfg.Prefix)
+	if heartbeats {
+		grant += ", and on topic " + own.Heartbeat
+	}
 	if k.hidden = len(hidden) > 0; k.hidden {
 		k.add("kafka-privilege", grant, "the user may not see %s: whether they exist is not known", andMore(hidden))
 	}
@@ -216,9 +226,12 @@ const recordRoom = 64 << 10
 
 // transactions checks whether the publisher may use transactions, and with the timeout that it requests.
 func (k *kafkaCheck) transactions(ctx context.Context) error {
-	found := k.admin.FindTxnCoordinators(ctx, k.cfg.TransactionalID())
-	if coordinator := found[k.cfg.TransactionalID()]; errors.Is(coordinator.Err, kerr.TransactionalIDAuthorizationFailed) {
-		k.add("kafka-privilege", "grant DESCRIBE and WRITE on transactional ids pgtee-*", "the user lacks the privilege to use transactional id %s", k.cfg.TransactionalID())
+	refused, err := k.refusesTransactions(ctx)
+	if err != nil {
+		return err
+	}
+	if refused != "" {
+		k.add("kafka-privilege", "grant DESCRIBE and WRITE on transactional ids pgtee-*", "the user lacks %s on transactional id %s", refused, k.cfg.TransactionalID())
 	}
 	brokers, err := k.admin.ListBrokers(ctx)
 	if err != nil || len(brokers) == 0 {
@@ -234,6 +247,50 @@ func (k *kafkaCheck) transactions(ctx context.Context) error {
 			k.add("transaction-timeout", "raise transaction.max.timeout.ms of the brokers to twice --part-after, or lower that option",
 				"brokers allow transactions of %s, the publisher asks for %s", time.Duration(most)*time.Millisecond, k.cfg.TransactionTimeout)
 		}
+	}
+	return nil
+}
+
+// refusesTransactions returns the operation on the transactional id that Kafka refuses to the user; "" if none. DESCRIBE is needed to find the coordinator
+// of the id. WRITE is tested by ending a transaction of a producer that does not exist: the coordinator first checks the privilege, then refuses the
+// producer, and changes nothing.
+func (k *kafkaCheck) refusesTransactions(ctx context.Context) (string, error) {
+	id := k.cfg.TransactionalID()
+	coordinator := k.admin.FindTxnCoordinators(ctx, id)[id]
+	switch {
+	case errors.Is(coordinator.Err, kerr.TransactionalIDAuthorizationFailed):
+		return "DESCRIBE", nil
+	case coordinator.Err != nil: // it will be there when a publisher starts
+		return "", nil
+	}
+	request := kmsg.NewPtrEndTxnRequest()
+	request.TransactionalID, request.ProducerID, request.ProducerEpoch = id, math.MaxInt64, math.MaxInt16
+	answer, err := k.client.Broker(int(coordinator.NodeID)).Request(ctx, request)
+	if err != nil {
+		return "", err
+	}
+	if answer.(*kmsg.EndTxnResponse).ErrorCode == kerr.TransactionalIDAuthorizationFailed.Code {
+		return "WRITE", nil
+	}
+	return "", nil
+}
+
+// positions checks whether the positions under the prefix are those of this database.
+func (k *kafkaCheck) positions(ctx context.Context) error {
+	if k.origin.ID == "" {
+		return nil
+	}
+	shared, err := kafka.CheckPositions(ctx, k.cfg, k.origin)
+	if shared != "" {
+		k.add("prefix-shared", "use another --prefix for one of them", "%s publishes under prefix %s as well: tables of the same name share their topics", shared, k.cfg.Prefix)
+	}
+	var stops *halt.Halt
+	switch {
+	case errors.As(err, &stops):
+		k.add(IDs(err)[0], stops.Repair, "%v: %s", stops.Reason, stops.Detail)
+	case errors.Is(err, kerr.TopicAuthorizationFailed): // privileges has reported it
+	default:
+		return err
 	}
 	return nil
 }
