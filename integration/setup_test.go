@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -58,7 +59,10 @@ func TestUpdateNeverFailsForWantOfAnIdentity(t *testing.T) {
 	for _, major := range []int{15, 18} {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "table")
-			r.Exec("CREATE TABLE old (id int PRIMARY KEY, v int)", "CREATE TABLE bare (id int)")
+			r.Exec("CREATE TABLE old (id int PRIMARY KEY, v int)", "CREATE TABLE bare (id int)",
+				"CREATE TABLE unkeyed_gone (id int NOT NULL UNIQUE)", "ALTER TABLE unkeyed_gone REPLICA IDENTITY USING INDEX unkeyed_gone_id_key",
+				"ALTER TABLE unkeyed_gone DROP CONSTRAINT unkeyed_gone_id_key", "CREATE TABLE keyed_gone (id int PRIMARY KEY, v int NOT NULL UNIQUE)",
+				"ALTER TABLE keyed_gone REPLICA IDENTITY USING INDEX keyed_gone_v_key", "ALTER TABLE keyed_gone DROP CONSTRAINT keyed_gone_v_key")
 			r.Setup()
 			r.Exec(
 				"CREATE TABLE keyed (id int PRIMARY KEY, v int)",
@@ -78,7 +82,56 @@ func TestUpdateNeverFailsForWantOfAnIdentity(t *testing.T) {
 			for _, table := range []string{"old", "bare", "keyed", "lost", "late", "indexed", "parts", "leafed", "silent"} {
 				r.Exec("INSERT INTO "+table+" VALUES (1)", "UPDATE "+table+" SET id = 2", "DELETE FROM "+table)
 			}
+			r.Exec("CREATE TABLE nothing (id int)", `CREATE TABLE "Nothing Keyed" (id int PRIMARY KEY)`, "CREATE TABLE nothing_late (id int PRIMARY KEY DEFERRABLE)",
+				"ALTER TABLE nothing REPLICA IDENTITY NOTHING", `ALTER TABLE "Nothing Keyed" REPLICA IDENTITY NOTHING`, "ALTER TABLE nothing_late REPLICA IDENTITY NOTHING",
+				"CREATE TABLE made (v int, id int GENERATED ALWAYS AS (v) STORED PRIMARY KEY)", "CREATE TABLE unlogged (id int PRIMARY KEY, v int) PARTITION BY RANGE (id)",
+				"CREATE UNLOGGED TABLE unlogged_part PARTITION OF unlogged DEFAULT")
+			if major == 18 {
+				r.Exec("CREATE TABLE virtual (id int, v int GENERATED ALWAYS AS (id) VIRTUAL)", "ALTER TABLE virtual REPLICA IDENTITY FULL",
+					"CREATE TABLE virtual_keyed (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id) VIRTUAL)", "ALTER TABLE virtual_keyed REPLICA IDENTITY FULL")
+			} else {
+				r.Exec("CREATE UNLOGGED TABLE unlogged_root (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+			}
+			r.tryRepairs(11)
 		})
+	}
+}
+
+// tryRepairs tries each repair of the tables that check calls uncaptured, word for word.
+func (r *runner) tryRepairs(want int) {
+	r.t.Helper()
+	report := must(r.t, func() (outbox.Report, error) { return outbox.Check(r.ctx, outbox.SetupConfig{ConnString: r.URL(), Slot: r.slot}) })
+	conn := r.dial(r.URL())
+	defer conn.Close(r.ctx)
+	tables := 0
+	for _, f := range report.Findings {
+		if f.ID != "table-uncaptured" {
+			continue
+		}
+		tables++
+		if strings.HasPrefix(f.Repair, "create it again") {
+			continue
+		}
+		for _, sql := range strings.Split(f.Repair, ", or ") {
+			sql, _, _ = strings.Cut(sql, ", with which ")
+			table := regexp.MustCompile(`^ALTER TABLE ((?:"[^"]*"|[^ "])+) `).FindStringSubmatch(sql)
+			if table == nil {
+				r.t.Errorf("%s: %q is no command", f.Text, sql)
+				continue
+			}
+			var reason string
+			err := runSQL(r, conn, "BEGIN; "+strings.ReplaceAll(sql, "(...)", "(id)"))
+			if err == nil {
+				err = conn.QueryRow(r.ctx, "SELECT coalesce(t.reason, '') FROM pgtee.tables(ARRAY[$1::text::regclass::oid]) AS t", table[1]).Scan(&reason)
+			}
+			if err != nil || reason != "" {
+				r.t.Errorf("%s: after %q: %q, error %v", f.Text, sql, reason, err)
+			}
+			r.must(runSQL(r, conn, "ROLLBACK"))
+		}
+	}
+	if tables != want {
+		r.t.Errorf("%d tables are uncaptured, want %d: %v", tables, want, report.Findings)
 	}
 }
 

@@ -95,16 +95,6 @@ type serverState struct {
 	slot            *slotState
 }
 
-// tableCapture is a row of pgtee.tables().
-type tableCapture struct {
-	name   string // quoted for SQL
-	listed bool
-	reason string // why its UPDATE and DELETE cannot be published; "": they can
-}
-
-// fails reports whether the table's UPDATE and DELETE fail.
-func (t tableCapture) fails() bool { return t.listed && t.reason != "" }
-
 type slotState struct {
 	plugin, database, pid, walStatus, invalid string
 	active                                    bool
@@ -239,15 +229,10 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, c
 		return err
 	}
 	s.public, s.signallers = got[0][0] == "t", got[0][1] == "t"
-	if got, err = rows(ctx, conn, "SELECT to_regprocedure('pgtee.tables(oid[])') IS NOT NULL"); err != nil || got[0][0] != "t" {
-		return err
+	if len(s.missingRoutines) > 0 { // the next query may need one of them
+		return nil
 	}
-	got, err = rows(ctx, conn, "SELECT name, listed, coalesce(reason, ''), root_name FROM pgtee.tables(pgtee.published()) WHERE reason IS NOT NULL OR NOT listed ORDER BY name")
-	for _, row := range got {
-		if t := (tableCapture{row[0], row[1] == "t", row[2]}); t.fails() || cfg.includes(row[3]) {
-			s.uncaptured = append(s.uncaptured, t)
-		}
-	}
+	s.uncaptured, err = readUncaptured(ctx, conn, cfg.Selection)
 	return err
 }
 
@@ -427,21 +412,6 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 			r.warn("table-uncaptured", t.repair(), "the UPDATE and DELETE of table %s are not published: %s", t.name, t.reason)
 		}
 	}
-}
-
-// repair says how to get the UPDATE and DELETE of a table published.
-func (t tableCapture) repair() string {
-	switch {
-	case strings.Contains(t.reason, "virtual generated column"):
-		return fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY DEFAULT, and a primary key", t.name)
-	case strings.Contains(t.reason, "foreign table"):
-		return "capture it on the server that stores it"
-	case strings.Contains(t.reason, "unlogged"):
-		return fmt.Sprintf("ALTER TABLE %s SET LOGGED", t.name)
-	case strings.Contains(t.reason, "DEFERRABLE"):
-		return fmt.Sprintf("create the primary key again, NOT DEFERRABLE, or ALTER TABLE %s REPLICA IDENTITY FULL, with which a deferrable key is not the key of records", t.name)
-	}
-	return fmt.Sprintf("ALTER TABLE %[1]s ADD PRIMARY KEY (...), or ALTER TABLE %[1]s REPLICA IDENTITY FULL", t.name)
 }
 
 // reportPublications reports defects of the publications themselves, not of their members.

@@ -106,7 +106,7 @@ var Catalogue = []Area{
 		{"slot-older", problem, "The slot is older than the publications: setup did not create it.", "Choose another name with --slot, or drop the slot if nobody needs it."},
 	}},
 	{"Tables", []Entry{
-		{"table-uncaptured", warning, "UPDATE and DELETE of a table are not published: the table has no usable replica identity.", "Add a primary key, or set REPLICA IDENTITY FULL."},
+		{"table-uncaptured", warning, "UPDATE and DELETE of a table are not published: the table has no usable replica identity.", "Run one of the commands that check prints: a primary key, REPLICA IDENTITY DEFAULT where there is one, or REPLICA IDENTITY FULL."},
 		{"table-unlisted", warning, "A table has a replica identity and is in no publication: its UPDATE and DELETE are not published.", "Run `pgtee setup`."},
 		{"table-fails", warning, "A table is in a publication and has no identity: its UPDATE and DELETE fail.", "Run `pgtee setup`."},
 		{"table-late", warning, "A table was captured late: some of its UPDATEs and DELETEs are not in the stream.", "Nothing: the publisher publishes the table again, unless --on-missed says otherwise."},
