@@ -52,7 +52,6 @@ var beforeSetup = []misfit{
 var afterSetup = []misfit{
 	{id: "wal-unbounded", settings: map[string]string{"max_slot_wal_keep_size": "-1"}},
 	{id: "wal-limit-small", settings: map[string]string{"max_slot_wal_keep_size": "0"}},
-	{id: "wal-sender-timeout", settings: map[string]string{"wal_sender_timeout": "0"}},
 	{id: "slot-idle-timeout", settings: map[string]string{"idle_replication_slot_timeout": "1h"}},
 	{id: "event-triggers-off", settings: map[string]string{"event_triggers": "off"}},
 	{id: "meta-privilege", sql: []string{"CREATE ROLE watcher LOGIN REPLICATION"}, as: "watcher"},

@@ -283,7 +283,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 		r.problem("replication-privilege", s.letReplicate(s.user), "role %s lacks the privilege to use replication slots: %v", s.user, s.refusal)
 	}
 	if !s.creator && !s.installed {
-		r.problem("create-privilege", fmt.Sprintf("run GRANT CREATE ON DATABASE %s TO %s as the database's owner", s.database, s.user), "role %s lacks the privilege to create schema pgtee", s.user)
+		r.problem("create-privilege", fmt.Sprintf("run GRANT CREATE ON DATABASE %s TO %s as the database's owner", quoteIfNeeded(s.database), quoteIfNeeded(s.user)), "role %s lacks the privilege to create schema pgtee", s.user)
 	}
 	if s.slot == nil && s.usedSlots >= s.maxSlots {
 		r.problem("slots-exhausted", s.set("max_replication_slots", strconv.Itoa(s.maxSlots+5), "restart the server")+", or drop a slot that nobody uses",
@@ -308,15 +308,15 @@ func (s *serverState) report(cfg SetupConfig) Report {
 			"max_slot_wal_keep_size is %d MB, less than max_wal_size (%d MB), which one checkpoint may need: a short outage of the publisher or Kafka loses the slot", s.keepSize, s.maxSize)
 	}
 	if s.keepSize < 0 {
-		r.warn("wal-unbounded", s.set("max_slot_wal_keep_size", "'50GB'", "SELECT pg_reload_conf()")+", or start the publisher with --max-retained-wal SIZE:warn|drop_slot",
+		r.warn("wal-unbounded", s.set("max_slot_wal_keep_size", "'50GB'", "SELECT pg_reload_conf()")+", or start the publisher with --max-retained-wal SIZE:warn|drop_slot and suppress this finding with --ignore wal-unbounded",
 			"max_slot_wal_keep_size is -1: while the publisher is down, the WAL grows until the disk is full")
 	}
 	if s.timescale {
-		r.warn("timescaledb", "before such a call, remove the table from "+IdentityPublication+" in the same transaction: see docs/client-visible.md",
+		r.warn("timescaledb", "before such a call, run ALTER PUBLICATION "+IdentityPublication+"_N DROP TABLE in the same transaction (\\d TABLE names the publication): see docs/client-visible.md; suppress this finding with --ignore timescaledb",
 			"TimescaleDB is installed: its create_hypertable() refuses a table that is in a publication")
 	}
 	for _, name := range s.replicators {
-		r.warn("outbox-replicated", "start the proxies with --outbox message, with which no table of pgtee is ever written",
+		r.warn("outbox-replicated", "start the proxies with --outbox message, with which no table of pgtee is ever written, and suppress this finding with --ignore outbox-replicated",
 			"publication %s replicates the tables of schema pgtee as well: with --outbox table its subscribers receive the notes, or stop because they lack these tables", name)
 	}
 	if s.version >= 170000 && s.standbys > 0 && s.syncSlots == "" {

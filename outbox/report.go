@@ -47,7 +47,7 @@ func (r *Report) disturbs(id string, severity Severity, repair, format string, a
 
 // trustOwner warns about a schema that belongs to an ordinary role: calling its functions runs that role's code.
 func (r *Report) trustOwner(owner string) {
-	r.warn("schema-owner", "start the proxies with --trust-owner "+owner,
+	r.warn("schema-owner", "start the proxies with --trust-owner "+owner+", and suppress this finding with --ignore schema-owner",
 		"schema pgtee belongs to %s, who is not a superuser: a proxy calls its functions, and thus writes notes, only in sessions of that role", owner)
 }
 

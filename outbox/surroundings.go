@@ -16,7 +16,6 @@ type surroundings struct {
 	expires       string        // when the role's password expires, if that is soon; else ""
 	triggersOff   bool          // event_triggers (17+)
 	idleTimeout   string        // idle_replication_slot_timeout (18+); "" or "0": none
-	senderTimeout string        // wal_sender_timeout in milliseconds
 	senders       int           // active walsenders
 	subscriptions []string      // native subscriptions that write into this database
 	oldest        []string      // transactions older than OldTransaction
@@ -35,7 +34,6 @@ const surroundingsSQL = `
 	           WHERE rolname = current_user AND rolvaliduntil BETWEEN '-infinity' AND now() + interval '7 days'), ''),
 	       coalesce(current_setting('event_triggers', true), 'on'),
 	       coalesce((SELECT setting FROM pg_settings WHERE name = 'idle_replication_slot_timeout'), '0'),
-	       (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'),
 	       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'),
 	       coalesce((SELECT greatest(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - restart_lsn, 0)::int8
 	           FROM pg_replication_slots WHERE slot_name = $1), 0)`
@@ -58,9 +56,9 @@ func (s *serverState) inspectSurroundings(ctx context.Context, conn *pgconn.PgCo
 	row, now := got[0], before.Add(time.Since(before)/2)
 	micros, _ := strconv.ParseInt(row[1], 10, 64)
 	s.encoding, s.skew = row[0], time.UnixMicro(micros).Sub(now)
-	s.expires, s.triggersOff, s.idleTimeout, s.senderTimeout = row[2], row[3] == "off", row[4], row[5]
-	s.senders, _ = strconv.Atoi(row[6])
-	s.retained, _ = strconv.ParseInt(row[7], 10, 64)
+	s.expires, s.triggersOff, s.idleTimeout = row[2], row[3] == "off", row[4]
+	s.senders, _ = strconv.Atoi(row[5])
+	s.retained, _ = strconv.ParseInt(row[6], 10, 64)
 	if got, err = rows(ctx, conn, "SELECT quote_ident(s.subname) FROM pg_subscription AS s JOIN pg_database AS d ON d.oid = s.subdbid WHERE d.datname = current_database() ORDER BY 1"); err != nil {
 		return err
 	}
@@ -99,10 +97,6 @@ func (s *serverState) reportSurroundings(cfg SetupConfig, r *Report) {
 	if s.idleTimeout != "" && s.idleTimeout != "0" {
 		r.warn("slot-idle-timeout", s.set("idle_replication_slot_timeout", "0", "SELECT pg_reload_conf()"),
 			"idle_replication_slot_timeout is %s s: a publisher that is not running for that long loses its slot", s.idleTimeout)
-	}
-	if s.senderTimeout == "0" {
-		r.warn("wal-sender-timeout", s.set("wal_sender_timeout", "'60s'", "SELECT pg_reload_conf()"),
-			"wal_sender_timeout is 0: the server never notices that a publisher's machine has failed, and the slot stays in use")
 	}
 	if s.maxSenders > 0 && s.senders >= s.maxSenders && (s.slot == nil || !s.slot.active) {
 		r.warn("wal-senders-exhausted", s.set("max_wal_senders", strconv.Itoa(s.maxSenders+5), "restart the server"), "all %d WAL senders are in use: none is left for the publisher", s.maxSenders)

@@ -298,7 +298,7 @@ func (k *kafkaCheck) positions(ctx context.Context) error {
 func (k *kafkaCheck) letters(ctx context.Context) error {
 	n, err := kafka.DeadLetters(ctx, k.cfg)
 	if n > 0 {
-		k.add("dead-letters", "read what is there; raise max.message.bytes and --max-record-bytes if such changes come again",
+		k.add("dead-letters", "read what is there; raise max.message.bytes and --max-record-bytes if such changes come again; suppress this finding with --ignore dead-letters",
 			"about %d records in %s: changes that were too large", n, record.TopicName(k.cfg.Prefix, "dead-letter"))
 	}
 	return err
