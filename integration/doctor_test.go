@@ -61,6 +61,7 @@ var afterSetup = []misfit{
 	{id: "wal-retained", slow: true, plant: (*doctorPatient).retainLog, mends: "start the publisher", does: []string{"SELECT pg_replication_slot_advance(current_database(), pg_current_wal_lsn())", "CHECKPOINT"}},
 	{id: "slot-other", flags: []string{"--slot", "another"}, mends: "use --slot DATABASE"},
 	{id: "publication-missing", sql: []string{"DROP PUBLICATION pgtee_identity_3"}},
+	{id: "publication-owner", sql: []string{"ALTER PUBLICATION pgtee_identity_3 OWNER TO newcomer"}},
 	{id: "publication-altered", sql: []string{"ALTER PUBLICATION pgtee_rows SET (publish = 'truncate')"}},
 	{id: "publication-younger", sql: []string{"DROP PUBLICATION pgtee_identity", "CREATE PUBLICATION pgtee_identity WITH (publish = 'update, delete', publish_via_partition_root = true)"}},
 	{id: "publication-narrowed", sql: []string{"ALTER PUBLICATION pgtee_identity SET TABLE item (id)"}},

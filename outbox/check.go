@@ -79,6 +79,7 @@ type serverState struct {
 	secret       bool   // pgtee.meta has a secret
 	publications []publication
 	slotPublications
+	foreign         [][]string  // publications of others with names of ours: see foreignPublications
 	narrowed        [][2]string // publication and member that differs from what setup creates, as in ALTER PUBLICATION: see narrowedSQL and schemasSQL
 	metaPublished   bool        // a publication lists pgtee.meta
 	timescale       bool        // TimescaleDB is installed
@@ -182,6 +183,9 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, c
 	s.installed, s.metaPublished, s.timescale, s.unusable = got[0][0] == "t", got[0][2] == "t", got[0][3] == "t", got[0][4] == "t"
 	s.triggers, _ = strconv.Atoi(got[0][1])
 	if s.publications, err = readPublications(ctx, conn); err != nil {
+		return err
+	}
+	if s.foreign, err = foreignPublications(ctx, conn); err != nil {
 		return err
 	}
 	sql := narrowedSQL
@@ -293,6 +297,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 		r.problem("wal-senders-none", s.set("max_wal_senders", "10", "restart the server"), "max_wal_senders is 0")
 	}
 	s.reportSlot(cfg, &r)
+	s.reportForeign(&r)
 	for _, table := range s.generated {
 		if s.version < 180000 { // since PostgreSQL 18 setup publishes such columns
 			r.warn("table-key-generated", "make it an ordinary column, or give the table another unique index and run ALTER TABLE "+table+" REPLICA IDENTITY USING INDEX",
@@ -419,6 +424,7 @@ func (s *serverState) reportPublications(again string, r *Report) {
 	for _, name := range publicationNames() {
 		p, found := s.publication(name)
 		switch {
+		case slices.ContainsFunc(s.foreign, func(p []string) bool { return p[0] == name }): // reportForeign has reported it
 		case !found && s.slot == nil:
 			r.problem("publication-missing", again, "publication %s is missing", name)
 		case !found:

@@ -28,8 +28,10 @@ const (
 	identityPublications    = 16
 	partitionedPublications = 16
 
+	// ourNames is a condition over pg_publication AS p: the publication has a name of ours.
+	ourNames = `p.pubname ~ '^pgtee_(rows|(partitioned|identity)(_([1-9]|1[0-5]))?)$'`
 	// ourPublications is a condition over pg_publication AS p: the publication has a name of ours, and its owner is a superuser or owns schema pgtee.
-	ourPublications = `p.pubname ~ '^pgtee_(rows|(partitioned|identity)(_([1-9]|1[0-5]))?)$' AND EXISTS (SELECT FROM pg_catalog.pg_roles AS o WHERE o.oid = p.pubowner
+	ourPublications = ourNames + ` AND EXISTS (SELECT FROM pg_catalog.pg_roles AS o WHERE o.oid = p.pubowner
 		AND (o.rolsuper OR o.oid = (SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'pgtee')))`
 )
 
@@ -96,6 +98,30 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn) ([]publication, 
 		publications[i] = publication{name: row[0], allTables: row[1] == "t", actions: row[2], viaRoot: row[3] == "t", generated: row[4], oid: row[5]}
 	}
 	return publications, nil
+}
+
+// foreignPublications returns the publications with a name of ours that belong to a role that is not to be trusted, each with this role, and with the owner
+// of schema pgtee, "" if there is no schema. All names are quoted for SQL.
+func foreignPublications(ctx context.Context, conn *pgconn.PgConn) ([][]string, error) {
+	got, err := rows(ctx, conn, `SELECT p.pubname, quote_ident(r.rolname),
+			coalesce((SELECT quote_ident(o.rolname) FROM pg_namespace AS n JOIN pg_roles AS o ON o.oid = n.nspowner WHERE n.nspname = 'pgtee'), '')
+		FROM pg_publication AS p JOIN pg_roles AS r ON r.oid = p.pubowner WHERE `+ourNames+` AND NOT (`+ourPublications+`) ORDER BY 1`)
+	if err != nil {
+		return nil, fmt.Errorf("read the publications: %w", err)
+	}
+	return got, nil
+}
+
+// reportForeign reports these publications: setup can neither create nor use them.
+func (s *serverState) reportForeign(r *Report) {
+	for _, p := range s.foreign {
+		name, owner, ours := p[0], p[1], p[2]
+		repair := fmt.Sprintf("run ALTER PUBLICATION %s OWNER TO %s", name, ours)
+		if ours == "" {
+			repair = "run DROP PUBLICATION " + name
+		}
+		r.problem("publication-owner", repair+" as a superuser", "publication %s belongs to %s, who is neither a superuser nor the owner of schema pgtee: it is not used", name, owner)
+	}
 }
 
 // publicationSQL returns the SQL that creates the missing publications and corrects the existing ones, in one transaction: pgoutput refuses

@@ -83,6 +83,7 @@ var Catalogue = []Area{
 		{"routines-missing", problem, "Functions or procedures of schema pgtee are missing: somebody dropped them, or an earlier build made the schema.", "Run `pgtee setup`."},
 		{"public-privilege", problem, "PUBLIC lacks a privilege on schema pgtee or its routines: writes of ordinary roles get no notes, and those of open sessions fail.", "Run `pgtee setup` as the role that ran it before."},
 		{"publication-missing", problem, "A publication of pgtee is gone. The slot cannot be read without it.", "Run `pgtee setup`, then `pgtee repair --accept-divergence`."},
+		{"publication-owner", problem, "A publication of pgtee was given to another role, or another role has created one with its name. That role could change what is published, so it is not used.", "Run what check prints: ALTER PUBLICATION … OWNER TO the owner of schema pgtee. Nothing is lost if nobody has altered it."},
 		{"publication-younger", problem, "A publication was re-created after the slot; the slot cannot be read with it.", "Run `pgtee setup`, then `pgtee repair --accept-divergence`."},
 		{"publication-altered", problem, "A publication of pgtee was altered.", "Run `pgtee setup`, after which every table is published again."},
 		{"publication-narrowed", problem, "A table is in a publication of pgtee with a column list or a row filter, or a partitioned table is listed where only its leaf partitions belong.", "Run `pgtee setup`, after which the table is published again."},
