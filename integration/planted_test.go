@@ -42,7 +42,7 @@ var (
 		New: "if tx.Part == 0 || tx.UpTo() > out {\n\t\tp.composer.audit.add(tx, p.composer.notes)\n\t}"}
 
 	trustPublications = []harness.Bug{
-		{File: "publisher/check.go", Old: "case p.PublicationHash != s.PublicationHash:", New: "case false:"},
+		{File: "publisher/check.go", Old: "if p.PublicationHash != s.PublicationHash {", New: "if false {"},
 		{File: "outbox/stream.go", Old: "err = s.notice(body)", New: ""},
 		{File: "outbox/stream.go", Old: "case state == \"42704\": // undefined_object: we hold the slot, so it is a publication", New: "case state == \"none\":"},
 		{File: "outbox/stream.go", Old: "if hash != s.system.PublicationHash {", New: "if false {"},
