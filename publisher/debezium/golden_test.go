@@ -147,7 +147,7 @@ func (c *comparison) records(want, got map[string][]line) {
 
 // cutHeartbeats compares as many heartbeats as both have: how many there are is a matter of time.
 func (c *comparison) cutHeartbeats(want, got map[string][]line) {
-	topic := heartbeatTopic(c.settings["topic.prefix"])
+	topic := record.TopicsOf(c.settings["topic.prefix"]).Heartbeat
 	n := min(len(want[topic]), len(got[topic]))
 	if n > 0 {
 		want[topic], got[topic] = want[topic][:n], got[topic][:n]
