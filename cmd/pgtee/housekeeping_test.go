@@ -75,3 +75,35 @@ func TestSuperuserDoesNotRunFunctionsOfOthers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Where the publication lists tables, setup also restores the membership of the outbox: a table that is created anew has none.
+func TestOutboxOfAnOrdinaryRole(t *testing.T) {
+	t.Parallel()
+	c := newChain(t, nil)
+	admin := c.postgres.URL("postgres")
+	c.exec(admin, "CREATE ROLE keeper LOGIN REPLICATION PASSWORD '"+secret+"'; GRANT CREATE ON DATABASE postgres TO keeper")
+	cfg := outbox.SetupConfig{ConnString: strings.Replace(admin, "postgres:"+secret, "keeper:"+secret, 1), Slot: "s"}
+	for i, damage := range []string{"", "DROP TABLE pgtee.outbox_1", "ALTER PUBLICATION pgtee_rows DROP TABLE ONLY pgtee.outbox_2", "ALTER TABLE pgtee.outbox DROP COLUMN sql"} {
+		if damage != "" {
+			c.exec(cfg.ConnString, damage)
+			report, err := outbox.Check(t.Context(), cfg)
+			if err != nil || !strings.Contains(fmt.Sprint(report.Findings), "outbox-altered") {
+				t.Errorf("%s: check: %v, %v", damage, err, report.Findings)
+			}
+		}
+		if _, err := outbox.Setup(t.Context(), cfg); err != nil {
+			t.Fatalf("setup after %q: %v", damage, err)
+		}
+		report, err := outbox.Check(t.Context(), cfg)
+		if err != nil || report.Err() != nil || strings.Contains(fmt.Sprint(report.Findings), "outbox-altered") {
+			t.Errorf("%d: check after setup: %v, %v", i, err, report.Findings)
+		}
+		if n := c.count(admin, "SELECT count(*) FROM pg_publication_tables WHERE pubname = 'pgtee_rows' AND schemaname = 'pgtee'"); n != 4 {
+			t.Errorf("%d: %d tables of the outbox are published, want 4", i, n)
+		}
+	}
+	c.exec(admin, "CREATE VIEW auditor AS SELECT kind FROM pgtee.outbox_0; ALTER TABLE pgtee.outbox DROP COLUMN sql")
+	if _, err := outbox.Setup(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "drop what of yours depends on it, then run pgtee setup again") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("setup with a view of the outbox: %v", err)
+	}
+}
