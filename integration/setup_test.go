@@ -100,7 +100,9 @@ func TestUpdateNeverFailsForWantOfAnIdentity(t *testing.T) {
 // tryRepairs tries each repair of the tables that check calls uncaptured, word for word.
 func (r *runner) tryRepairs(want int) {
 	r.t.Helper()
-	report := must(r.t, func() (outbox.Report, error) { return outbox.Check(r.ctx, outbox.SetupConfig{ConnString: r.URL(), Slot: r.slot}) })
+	report := must(r.t, func() (outbox.Report, error) {
+		return outbox.Check(r.ctx, outbox.SetupConfig{ConnString: r.URL(), Slot: r.slot})
+	})
 	conn := r.dial(r.URL())
 	defer conn.Close(r.ctx)
 	tables := 0
