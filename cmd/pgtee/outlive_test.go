@@ -13,7 +13,7 @@ func TestPublishersEndTogether(t *testing.T) {
 		lasts := map[string]time.Duration{"north": time.Minute, "south": time.Hour}
 		var publishers []databasePublisher
 		for _, database := range []string{"north", "south"} {
-			publishers = append(publishers, databasePublisher{source: source{database: database}})
+			publishers = append(publishers, databasePublisher{source: source{database: database}, watcher: &watcher{}})
 		}
 		work := func(p databasePublisher, ctx context.Context) error {
 			select {
