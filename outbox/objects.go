@@ -17,7 +17,7 @@ var outboxTables = []string{"pgtee.outbox", "pgtee.outbox_0", "pgtee.outbox_1", 
 // queueColumns are the columns of each of them, as outboxSQL prints them.
 const queueColumns = `kind "char" NOT NULL, at timestamp with time zone NOT NULL DEFAULT, note text, user_name name, role_name name, pid integer, application text, sql bytea`
 
-// outboxSQL returns a row for each table $1 of the outbox: its columns, ” if it does not exist; whether it is a child of the first one, unlogged,
+// outboxSQL returns a row for each table $1 of the outbox: its columns, empty if it does not exist; whether it is a child of the first one, unlogged,
 // under a row security that applies to its owner, and in the publication of rows.
 const outboxSQL = `
 	SELECT coalesce((SELECT string_agg(format('%I %s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
@@ -138,7 +138,7 @@ func (s *serverState) reportOutbox(again string, r *Report) {
 		}
 	}
 	if len(s.missingRoutines) > 0 {
-		r.problem("routines-missing", again, "schema pgtee lacks %s: writes may get no notes, and publishing may fail", strings.Join(s.missingRoutines, ", "))
+		r.disturbs("routines-missing", Problem, again, "schema pgtee lacks %s: writes may get no notes, and publishing may fail", strings.Join(s.missingRoutines, ", "))
 	}
 	if len(s.private) > 0 {
 		r.disturbs("public-privilege", Problem, again, "PUBLIC lacks %s: writes of other roles get no notes, or fail in sessions that are open", strings.Join(s.private, ", "))

@@ -248,7 +248,8 @@ func createSQL(server *serverState, name string) string {
 
 // schemasSQL returns the schemas that are members, which PostgreSQL 15 permits: clients could not update their tables without a key.
 const schemasSQL = `SELECT quote_ident(p.pubname), format('TABLES IN SCHEMA %I', n.nspname)
-	FROM pg_publication AS p JOIN pg_publication_namespace AS m ON m.pnpubid = p.oid JOIN pg_namespace AS n ON n.oid = m.pnnspid WHERE ` + ourPublications
+	FROM pg_publication AS p JOIN pg_publication_namespace AS m ON m.pnpubid = p.oid JOIN pg_namespace AS n ON n.oid = m.pnnspid
+	WHERE ` + ourPublications + ` AND p.pubname <> '` + RowsPublication + `'`
 
 // narrowedSQL returns the members that are published with another column list or row filter (PostgreSQL 15) than in the publication of rows, which
 // has none unless somebody added one: pgoutput refuses such a difference. It also returns partitioned tables in the identity publications, where

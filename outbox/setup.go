@@ -120,7 +120,7 @@ func Plan(ctx context.Context, cfg SetupConfig) (sql string, report Report, err 
 	for _, step := range plan {
 		sql += "-- " + step.what + "\n" + step.sql + "\n"
 	}
-	sql += "-- list the tables\nSELECT s.* FROM pgtee.sweep((pgtee.wrong())[:50]) AS s; -- again, until it returns nothing new\n"
+	sql += "-- list the tables\nSELECT (pgtee.wrong())[:50] AS tables; -- until it returns nothing new, call twice, each time in a transaction of its own: SELECT * FROM pgtee.sweep(TABLES)\n"
 	if server.slot == nil {
 		sql += "-- create the slot\n" + slotSQL(cfg.Slot, server.version) + ";\n"
 	}

@@ -3,6 +3,8 @@ package outbox
 import (
 	"context"
 	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Teardown drops what Setup created. It first makes note() a no-op, so that sessions of a running proxy do not fail while the rest is dropped.
@@ -22,46 +24,66 @@ func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
 			return report, fmt.Errorf("replace pgtee.note by a no-op: %w", err)
 		}
 	}
-	drops := []struct{ what, sql string }{
+	type drop struct{ what, sql string }
+	capture := []drop{
 		{"event triggers", dropTriggersSQL},
 		{"publications", dropPublicationsSQL(server)},
-		{"REPLICA IDENTITY FULL of tables that had lost their key", restoreIdentitiesSQL},
+	}
+	rest := []drop{
 		{"slot " + cfg.Slot, "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots" +
 			" WHERE database = pg_catalog.current_database() AND slot_name = " + quoteLiteral(cfg.Slot)},
 		{"schema pgtee", "SET lock_timeout = '10s'; DROP SCHEMA IF EXISTS pgtee CASCADE"},
 	}
-	for _, drop := range drops {
-		if err := execute(ctx, conn, "SET client_min_messages = warning;"+drop.sql); err != nil {
-			return report, fmt.Errorf("drop %s: %w", drop.what, err)
+	remove := func(drops []drop) error {
+		for _, d := range drops {
+			if err := execute(ctx, conn, "SET client_min_messages = warning;"+d.sql); err != nil {
+				return fmt.Errorf("drop %s: %w", d.what, err)
+			}
+			report.ok("dropped %s", d.what)
 		}
-		report.ok("dropped %s", drop.what)
+		return nil
 	}
-	return report, nil
+	if err := remove(capture); err != nil {
+		return report, err
+	}
+	if server.installed {
+		if err := restoreIdentities(ctx, conn, &report); err != nil {
+			return report, fmt.Errorf("give back the replica identity of tables that had lost their key: %w", err)
+		}
+	}
+	return report, remove(rest)
 }
 
-// restoreIdentitiesSQL gives back the default replica identity to the tables that pgtee made FULL, unless a publication of somebody else needs FULL for their
-// UPDATE and DELETE. A table that is locked, or belongs to another role, keeps FULL.
-const restoreIdentitiesSQL = `DO $restore$
-DECLARE
-	t record;
-BEGIN
-	IF to_regclass('pgtee.widened') IS NULL THEN
-		RETURN;
-	END IF;
-	FOR t IN SELECT c.oid::regclass AS name FROM pgtee.widened AS w JOIN pg_class AS c ON c.oid = w.tbl
+// restoreIdentities gives back the default replica identity to the tables that pgtee made FULL, unless a publication needs FULL for their UPDATE and
+// DELETE. It alters each table in a transaction of its own. A table that is locked, or belongs to another role, keeps FULL.
+func restoreIdentities(ctx context.Context, conn *pgconn.PgConn, report *Report) error {
+	if got, err := rows(ctx, conn, "SELECT to_regclass('pgtee.widened') IS NOT NULL"); err != nil || got[0][0] != "t" { // of an older pgtee
+		return err
+	}
+	got, err := rows(ctx, conn, `SELECT c.oid::regclass FROM pgtee.widened AS w JOIN pg_class AS c ON c.oid = w.tbl JOIN pg_namespace AS n ON n.oid = c.relnamespace
 		WHERE c.relreplident = 'f' AND NOT EXISTS (SELECT FROM pg_publication_tables AS m JOIN pg_publication AS p ON p.pubname = m.pubname
-			JOIN pg_namespace AS n ON n.oid = c.relnamespace
-			WHERE m.schemaname = n.nspname AND m.tablename = c.relname AND (p.pubupdate OR p.pubdelete) AND NOT (` + ourPublications + `))
-	LOOP
-		BEGIN
-			SET LOCAL lock_timeout = '1s';
-			EXECUTE format('ALTER TABLE ONLY %s REPLICA IDENTITY DEFAULT', t.name);
-		EXCEPTION WHEN lock_not_available OR insufficient_privilege THEN
-			RAISE WARNING 'table % keeps REPLICA IDENTITY FULL: %', t.name, sqlerrm;
-		END;
-	END LOOP;
-END
-$restore$`
+			WHERE m.schemaname = n.nspname AND m.tablename = c.relname AND (p.pubupdate OR p.pubdelete))`)
+	if err != nil {
+		return err
+	}
+	if err := execute(ctx, conn, lockTimeout); err != nil {
+		return err
+	}
+	for _, row := range got {
+		err := execute(ctx, conn, fmt.Sprintf("ALTER TABLE ONLY %s REPLICA IDENTITY DEFAULT", row[0]))
+		switch sqlState(err) {
+		case "":
+			if err != nil {
+				return err
+			}
+		case "55P03", "42501", "42P01": // locked, another role's, dropped meanwhile
+			report.ok("table %s keeps REPLICA IDENTITY FULL, which pgtee has set: %v", row[0], err)
+		default:
+			return err
+		}
+	}
+	return nil
+}
 
 func dropPublicationsSQL(server *serverState) (sql string) {
 	for _, p := range server.publications {

@@ -75,6 +75,7 @@ type database struct {
 	asked time.Time // when ready() was last called
 	of    schema    // the schema for which it was called
 	told  problem   // the problem logged last
+	doubt bool      // a note failed as if the outbox were missing: the next session asks
 }
 
 // placeOf returns the directory of a database from the path of a file in it.
@@ -163,7 +164,7 @@ func (d *database) observe(found *schema, now time.Time) (mustAsk bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if known := d.outbox.Load(); known != nil && found != nil && *known == *found {
-		return false
+		return d.doubt
 	}
 	d.outbox.Store(nil)
 	return found != nil && (d.of != *found || now.Sub(d.asked) > absenceLasts)
@@ -173,10 +174,12 @@ func (d *database) observe(found *schema, now time.Time) (mustAsk bool) {
 func (d *database) set(asked *schema, welcome bool, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.of, d.asked = *asked, now
+	d.of, d.asked, d.doubt = *asked, now, false
 	if welcome {
 		d.outbox.Store(asked)
 		d.told = ""
+	} else {
+		d.outbox.Store(nil)
 	}
 }
 
@@ -189,6 +192,13 @@ func (d *database) mustLog(p problem) bool {
 	}
 	d.told = p
 	return true
+}
+
+// suspect makes the next session ask whether the outbox is still there; until then, nothing changes.
+func (d *database) suspect() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.doubt = true
 }
 
 // forget makes the next session ask again, because a note failed for lack of the outbox.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 func TestTrustedOwners(t *testing.T) {
@@ -44,5 +45,26 @@ func TestDatabasesWithoutSessionsAreForgotten(t *testing.T) {
 	}
 	if len(o.byName) > maxKnown || o.last("server", "used") != used {
 		t.Errorf("%d databases are known, and the one with a session is known: %t", len(o.byName), o.byName["server\x00used"] == used)
+	}
+}
+
+// A note that fails as if the outbox were missing proves nothing, because a client may have caused it: the next session asks.
+func TestSuspectedOutbox(t *testing.T) {
+	var d database
+	found, now := &schema{functions: "7"}, time.Now()
+	if !d.observe(found, now) {
+		t.Fatal("nobody asks about an unknown schema")
+	}
+	d.set(found, true, now)
+	if d.observe(found, now) {
+		t.Error("a known schema is asked about again")
+	}
+	d.suspect()
+	if d.outbox.Load() == nil || !d.observe(found, now) {
+		t.Error("the suspicion ends the notes, or nobody asks")
+	}
+	d.set(found, false, now)
+	if d.outbox.Load() != nil {
+		t.Error("notes go on without an outbox")
 	}
 }

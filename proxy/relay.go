@@ -252,13 +252,17 @@ func (s *session) noteFailed(m message, hidden bool) {
 	code := errorField(m.body, 'C')
 	s.warn("a note failed", zap.String("finding", "note-failed"), zap.ByteString("sqlstate", code), zap.String("database", s.started.database))
 	s.proxy.counters.noteErrors.Add(1)
+	missing := missesOutbox(code) || string(code) == "42703" // a column of its tables
 	switch kind := s.replies.head.kind; {
 	case kind == 'B' || kind == 'E': // perhaps the error of another statement of that name, which a function of the client has created: no proof that the outbox is missing
 		s.pending.unprepare()
-		if string(code) == "42501" { // PUBLIC has lost the privilege to call pg_logical_emit_message()
+		switch {
+		case missing:
+			s.database.suspect()
+		case string(code) == "42501": // PUBLIC has lost the privilege to call pg_logical_emit_message()
 			s.database.emits.Store(false)
 		}
-	case missesOutbox(code) || string(code) == "42703": // a column of its tables
+	case missing:
 		s.database.forget()
 	}
 	if hidden {

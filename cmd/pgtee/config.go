@@ -25,8 +25,10 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 		return err
 	}
 	ctx.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		if slices.ContainsFunc(flag.Envs, func(name string) bool { _, set := os.LookupEnv(name); return set }) {
-			return nil, nil
+		if len(flag.Envs) > 0 {
+			if _, set := os.LookupEnv(flag.Envs[0]); set {
+				return nil, nil
+			}
 		}
 		return values[fileKey(flag)], nil
 	}))

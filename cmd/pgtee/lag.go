@@ -17,6 +17,9 @@ type lag struct {
 	kept   []kept // size of the WAL retained by the slot, oldest first
 }
 
+// newLag returns a lag that knows of no limit yet.
+func newLag() *lag { return &lag{status: outbox.SlotStatus{KeepBytes: -1}} }
+
 // kept is the size of the WAL that a slot retained at a given time.
 type kept struct {
 	bytes int64

@@ -154,7 +154,7 @@ func (f publisherFlags) make(_ context.Context, sources []source, cluster cluste
 			return nil, usage(err)
 		}
 		check := func(ctx context.Context) error { return f.checkSource(ctx, s, log) }
-		list = append(list, databasePublisher{s, p, check, catalog, f.MaxRetainedWAL, len(f.EventTable) > 0, &lag{},
+		list = append(list, databasePublisher{s, p, check, catalog, f.MaxRetainedWAL, len(f.EventTable) > 0, newLag(),
 			&coverage{Coverage: outbox.Coverage{ConnString: s.connString, Selection: selection}, database: s.database, log: log}, o, log})
 	}
 	return list, nil
@@ -283,6 +283,9 @@ func publisherActors(publishers []databasePublisher, run func(databasePublisher,
 		publish := func(ctx context.Context) error {
 			err := run(p, ctx)
 			if working.Add(-1) > 0 {
+				if err != nil {
+					p.log.Error("nothing of this database is published any more; the others go on", zap.Error(err))
+				}
 				<-ctx.Done()
 			}
 			return err

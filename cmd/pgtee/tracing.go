@@ -16,24 +16,42 @@ import (
 
 // tracingFlags say where spans go. The variables whose names begin with OTEL_ are those of OpenTelemetry's own exporters.
 type tracingFlags struct {
-	OTLPEndpoint    string `name:"otlp-endpoint" help:"Send spans to this OpenTelemetry collector (OTLP over HTTP, protobuf): one for each Kafka transaction, and two for each statement whose SQL has a sampled traceparent. Without this flag OTEL_EXPORTER_OTLP_ENDPOINT is used; empty: no spans." env:"PGTEE_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL"`
-	OTLPHeadersFile string `name:"otlp-headers-file" help:"File with headers for the collector, NAME=VALUE, separated by commas or newlines, values percent-encoded; read before each request. Without this flag OTEL_EXPORTER_OTLP_HEADERS is used." type:"path" placeholder:"FILE"`
+	OTLPEndpoint    *string `name:"otlp-endpoint" help:"Send spans to this OpenTelemetry collector (OTLP over HTTP, protobuf): one for each Kafka transaction, and two for each statement whose SQL has a sampled traceparent. Without this flag OTEL_EXPORTER_OTLP_ENDPOINT is used; empty: no spans." env:"PGTEE_OTLP_ENDPOINT" placeholder:"URL"`
+	OTLPHeadersFile string  `name:"otlp-headers-file" help:"File with headers for the collector, NAME=VALUE, separated by commas or newlines, values percent-encoded; read before each request. Without this flag OTEL_EXPORTER_OTLP_HEADERS is used." type:"path" placeholder:"FILE"`
 }
 
 var errPairs = errors.New("want NAME=VALUE, separated by commas, values percent-encoded")
 
 const headerLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
-// exporter returns the Exporter of a database, without connecting to the collector; nil if there are no spans.
+// exporter returns the Exporter of a database, without connecting to the collector; nil if there are no spans. Variables of OpenTelemetry that pgtee
+// cannot use are no error.
 func (f tracingFlags) exporter(s source, log *zap.Logger) (*otlp.Exporter, error) {
-	if f.OTLPEndpoint == "" {
+	endpoint := f.endpoint()
+	if endpoint == "" {
 		return nil, nil
 	}
+	exporter, err := f.exporterTo(endpoint, s, log)
+	if err != nil && f.OTLPEndpoint == nil && f.OTLPHeadersFile == "" {
+		log.Warn("there are no spans", zap.String("finding", "spans-undelivered"), zap.Error(err))
+		return nil, nil
+	}
+	return exporter, err
+}
+
+func (f tracingFlags) endpoint() string {
+	if f.OTLPEndpoint != nil {
+		return *f.OTLPEndpoint
+	}
+	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT")
+}
+
+func (f tracingFlags) exporterTo(endpoint string, s source, log *zap.Logger) (*otlp.Exporter, error) {
 	if _, err := f.headers(); err != nil {
 		return nil, err
 	}
 	exporter, err := otlp.New(otlp.Config{
-		Endpoint: f.OTLPEndpoint,
+		Endpoint: endpoint,
 		Headers:  f.headers,
 		Resource: resourceAttributes(),
 		Version:  version(),

@@ -17,7 +17,7 @@ func endpointOf(t *testing.T, args ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return command.(*publishCommand).OTLPEndpoint
+	return command.(*publishCommand).endpoint()
 }
 
 func TestCollectorOfTheEnvironment(t *testing.T) {
@@ -27,6 +27,13 @@ func TestCollectorOfTheEnvironment(t *testing.T) {
 	}
 	if got := endpointOf(t, "--otlp-endpoint", ""); got != "" {
 		t.Errorf("an empty flag gives %q", got)
+	}
+	if got := endpointOf(t, "--config", file(t, "pgtee.yaml", "otlp-endpoint: http://file:4318\n")); got != "http://file:4318" {
+		t.Errorf("the file gives %q", got)
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "otel:4317")
+	if e, err := (tracingFlags{}).exporter(source{}, zap.NewNop()); e != nil || err != nil {
+		t.Errorf("a receiver of gRPC for all programs: %v, %v", e, err)
 	}
 	t.Setenv("PGTEE_OTLP_ENDPOINT", "http://own:4318")
 	if got := endpointOf(t); got != "http://own:4318" {
@@ -52,7 +59,7 @@ func TestHeadersForTheCollector(t *testing.T) {
 		if got := fmt.Sprint(headers); (err != nil) != (c.want == "error") || err == nil && got != c.want {
 			t.Errorf("%s: %s, %v, want %s", name, got, err, c.want)
 		}
-		c.flags.OTLPEndpoint = "http://h:4318"
+		c.flags.OTLPEndpoint = new("http://h:4318")
 		if _, err := c.flags.exporter(source{}, zap.NewNop()); (err != nil) != (c.want == "error") || err != nil && strings.Contains(err.Error(), "sesame") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -63,7 +70,7 @@ func TestNoCollectorNoExporter(t *testing.T) {
 	if e, err := (tracingFlags{OTLPHeadersFile: "/none"}).exporter(source{}, zap.NewNop()); e != nil || err != nil {
 		t.Errorf("%v, %v", e, err)
 	}
-	if _, err := (tracingFlags{OTLPEndpoint: "sesame:4317"}).exporter(source{}, zap.NewNop()); err == nil || strings.Contains(err.Error(), "sesame") {
+	if _, err := (tracingFlags{OTLPEndpoint: new("sesame:4317")}).exporter(source{}, zap.NewNop()); err == nil || strings.Contains(err.Error(), "sesame") {
 		t.Error(err)
 	}
 }

@@ -87,15 +87,16 @@ BEGIN
 END
 $options$;
 
--- corrected(before) is for a client's ALTER PUBLICATION: changes were not published while a publication was altered, or did not list a table. It returns, as
--- capture() does, the tables that the command added, and all tables if it restored what setup configured; null if it did neither. Before it, options()
--- returned the argument.
+-- corrected(before) is for a client's ALTER PUBLICATION: changes were not published while a publication was altered, or did not list a table. If the command
+-- restored what setup configured, it asks the publisher to publish all tables again. Otherwise it returns the tables that the command added, as capture()
+-- does, or null. Before the command options() returned the argument.
 CREATE OR REPLACE FUNCTION pgtee.corrected(before text[]) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $corrected$
 BEGIN
     IF EXISTS (SELECT FROM unnest(pgtee.options()) AS o (option) WHERE option <> ALL (before)
             AND option ~ '^(pgtee_rows tfftf|pgtee_identity(_[0-9]+)? fttft|pgtee_partitioned(_[0-9]+)? tfftt)$') THEN
-        RETURN pgtee.all_listed();
+        PERFORM pgtee.tell_missed(pgtee.all_listed());
+        RETURN NULL; -- a record with all tables would be too long
     END IF;
     RETURN (SELECT jsonb_agg(jsonb_build_object('table', t.name, 'root', t.root_name, 'topic', t.topic, 'oid', t.root::int8, 'state', 'listed', 'reason', ''))
         FROM pgtee.tables(ARRAY(SELECT m.prrelid FROM pg_event_trigger_ddl_commands() AS c JOIN pg_publication_rel AS m ON m.oid = c.objid
@@ -243,7 +244,8 @@ BEGIN
             FROM pg_event_trigger_dropped_objects() AS d
             WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee') AS o
             WHERE o.tbl IS NOT NULL GROUP BY o.tbl HAVING NOT bool_or(o.own));
-        IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND (d.original OR d.normal)) THEN
+        IF tg_tag = 'DROP EXTENSION' OR EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d
+                WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND (d.original OR d.normal)) THEN
             types := ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d JOIN pg_type AS t ON t.oid = d.objid LEFT JOIN pg_type AS e ON e.oid = t.typelem
                 WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND NOT EXISTS (
                     SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')); -- the row type of a table is always published as text
@@ -387,7 +389,7 @@ DECLARE
         pg_catalog.concat('[[:<:]]drop[[:space:]]+index[[:space:]]+concurrently[[:space:]]+(?:if[[:space:]]+exists[[:space:]]+)?', pgtee.name_pattern()), 'i');
     tbl   pg_catalog.oid := (SELECT i.indrelid FROM pg_catalog.pg_index AS i WHERE i.indexrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(found[1]) AND i.indisunique);
 BEGIN
-    RETURN pgtee.sign_description(pg_catalog.concat(tbl, ' ', pgtee.describe_table(tbl)));
+    RETURN CASE WHEN tbl IS NOT NULL THEN pgtee.sign_description(pg_catalog.concat(tbl, ' ', pgtee.describe_table(tbl))) ELSE '' END;
 END
 $dropping$;
 

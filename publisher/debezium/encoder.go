@@ -287,7 +287,7 @@ func (e *Encoder) readIdentity(ctx context.Context, relation *pgoutput.Relation,
 		return record.LoggedIdentity(relation), err
 	}
 	known, _, err := e.config.Catalog.Table(ctx, relation.OID, at)
-	return identityOf(relation, &known), err
+	return identityOf(relation, &known, shape.Key != nil), err
 }
 
 // table returns the plan of a Relation for a change at a place in the WAL. It makes a new plan if the Relation is a new pointer, which means a new

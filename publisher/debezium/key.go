@@ -11,14 +11,16 @@ import (
 )
 
 // identityOf returns the columns that the WAL holds for the old rows of a table. For a partitioned table it needs the catalog: the Relation describes
-// the replica identity of the root, but old rows have the columns of the leaf's replica identity.
-func identityOf(r *pgoutput.Relation, known *Table) record.Identity {
+// the replica identity of the root, but old rows have the columns of the leaf's replica identity. A configured key says that its columns are unique,
+// and old rows have them.
+func identityOf(r *pgoutput.Relation, known *Table, configured bool) record.Identity {
+	ambiguous := !configured && unloggedKey(r, known) != ""
 	if !known.Partitioned {
 		id := record.LoggedIdentity(r)
-		id.Ambiguous = !id.Whole && unloggedKey(r, known) != ""
+		id.Ambiguous = !id.Whole && ambiguous
 		return id
 	}
-	id := record.Identity{Whole: known.Identity == nil, Ambiguous: unloggedKey(r, known) != ""}
+	id := record.Identity{Whole: known.Identity == nil, Ambiguous: ambiguous}
 	for i, c := range r.Columns {
 		if id.Whole || slices.Contains(known.Identity, c.Name) {
 			id.Columns = append(id.Columns, i)
@@ -44,7 +46,7 @@ func unloggedKey(r *pgoutput.Relation, known *Table) string {
 //
 // Stream and snapshot both use chooseKey, for every version of the table, so the same table always has the same key.
 func (e *Encoder) chooseKey(r *pgoutput.Relation, known *Table) []int {
-	id, logged := identityOf(r, known), record.LoggedIdentity(r)
+	id, logged := identityOf(r, known, false), record.LoggedIdentity(r)
 	usable := usableKeys(r, known, id, logged)
 	switch {
 	case known.Primary || len(usable) == 0:

@@ -250,6 +250,26 @@ func TestIdentityChoosesNoKey(t *testing.T) {
 	}
 }
 
+// A key of which the WAL lacks a generated column identifies no row; a configured one does.
+func TestIdentityOfAConfiguredKey(t *testing.T) {
+	configured, err := shape.New(shape.Config{Prefix: "shop", Tables: []shape.TableConfig{{Match: "*.*", Key: []string{"a"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog := &fixedCatalog{Tables: map[uint32]Table{7: {Keys: [][]string{{"a", "g"}}, Identity: names("a g"), Generated: names("g")}}}
+	for s, ambiguous := range map[*shape.Shape]bool{nil: true, configured: false} {
+		relation := flagged('d', "k..")
+		e := New(Config{Shape: s, Catalog: catalog})
+		id, err := e.Identity(t.Context(), relation, record.Place{})
+		if err != nil || id.Ambiguous != ambiguous {
+			t.Errorf("%+v, %v, want ambiguous: %t", id, err, ambiguous)
+		}
+		if planned, err := e.table(t.Context(), relation, record.Place{}); err != nil || planned.identity.Ambiguous != ambiguous {
+			t.Errorf("the plan has %+v, %v, want ambiguous: %t", planned.identity, err, ambiguous)
+		}
+	}
+}
+
 // Plans do not grow with the tables that are created and dropped.
 func TestDroppedTablesAreForgotten(t *testing.T) {
 	e := New(Config{})

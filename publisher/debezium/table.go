@@ -96,7 +96,7 @@ func (e *Encoder) plan(ctx context.Context, relation *pgoutput.Relation, at reco
 	if err != nil {
 		return nil, err
 	}
-	t.identity = identityOf(relation, &known)
+	t.identity = identityOf(relation, &known, shape.Key != nil)
 	for i := range relation.Columns {
 		if t.columns[i], err = e.column(ctx, relation, i, &known, shape.Columns[i], at); err != nil {
 			return nil, err
@@ -158,13 +158,13 @@ func (e *Encoder) column(ctx context.Context, relation *pgoutput.Relation, i int
 	return planned, nil
 }
 
-// planned plans a column with a mask, or without one (nil). The default of a column with a mask is not published.
+// planned plans a column with a mask, or without one (nil). The default of a column whose values are masked is not published.
 func (c *codecs) planned(of pgoutput.Column, found codec, m *shape.Mask, notNull bool, expression string) (column, error) {
 	found, masks, err := c.masked(found, m, of)
 	if err != nil {
 		return column{}, err
 	}
-	if m != nil {
+	if masks {
 		expression = ""
 	}
 	planned := newColumn(of, found, notNull, expression)

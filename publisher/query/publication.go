@@ -60,7 +60,7 @@ func (c *Config) open(ctx context.Context) (*publication, error) {
 	p := &publication{cfg: c, seen: map[string]seen{}}
 	p.largest.Store(defaultLargest)
 	client, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(c.Brokers...), kgo.ProducerBatchMaxBytesFn(func(string) int32 { return p.largest.Load() }),
+		kgo.SeedBrokers(c.Brokers...), kgo.ProducerBatchMaxBytesFn(p.largestOf),
 		kgo.TransactionalID("pgtee-query-" + c.name()), kgo.TransactionTimeout(c.transactionTimeout()),
 		kgo.MaxBufferedRecords(maxBuffered), kgo.MaxBufferedBytes(maxBufferedBytes), kgo.ProducerLinger(0), kgo.RecordDeliveryTimeout(time.Minute),
 	}, c.KafkaOptions...)...)
@@ -89,6 +89,14 @@ func (p *publication) begin(ctx context.Context) error {
 		return nil
 	}
 	return p.readState(ctx, admin)
+}
+
+// largestOf returns the size of the largest batch that a topic accepts.
+func (p *publication) largestOf(topic string) int32 {
+	if topic == p.cfg.Topic {
+		return p.largest.Load()
+	}
+	return defaultLargest
 }
 
 // ensureTopics creates the topics that do not exist. With Config.Changes an unchanged row is published only once, so its topic should keep it.
@@ -294,7 +302,7 @@ func (p *publication) produced(r *kgo.Record, err error) {
 		return
 	}
 	if errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) {
-		err = tooLarge(r, int(p.largest.Load()))
+		err = tooLarge(r, int(p.largestOf(r.Topic)))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -68,7 +68,7 @@ const maxIntroduction = 100
 func (w *watcher) neighbour(ctx context.Context, prefix, name string) (n *neighbour, known bool, err error) {
 	own := []topic{{name: name, partitions: []int32{0}}}
 	ends, err := w.ends(ctx, own, readCommitted)
-	if err != nil || ends[name][0] == 0 {
+	if err != nil || ends[name][0] == w.blank[name] {
 		return nil, false, err
 	}
 	client, err := w.cfg.newClient(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{name: {0: kgo.NewOffset().AtStart()}}))
@@ -82,6 +82,7 @@ func (w *watcher) neighbour(ctx context.Context, prefix, name string) (n *neighb
 	if err := fetchError(fetches); err != nil {
 		return nil, false, err
 	}
+	w.blank[name] = ends[name][0] // unless a record is found
 	for iterator := fetches.RecordIter(); !iterator.Done(); {
 		r := iterator.Next()
 		if r.Value == nil {

@@ -103,6 +103,7 @@ type watcher struct {
 	out    chan watermark
 	slot   string                // of the records seen so far
 	seen   map[string]*neighbour // by the id of its progress topic; nil: it is the topic of a table
+	blank  map[string]int64      // end of a topic with such a name that has no record
 }
 
 // tailRecords is how many of the newest records of the progress topic are read at the start.
@@ -127,7 +128,7 @@ func (c *Config) watch(ctx context.Context) (*watcher, *progress, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	w := &watcher{cfg: c, client: client, admin: kadm.NewClient(client), out: make(chan watermark), seen: map[string]*neighbour{}}
+	w := &watcher{cfg: c, client: client, admin: kadm.NewClient(client), out: make(chan watermark), seen: map[string]*neighbour{}, blank: map[string]int64{}}
 	first, err := w.begin(ctx)
 	if err != nil {
 		client.Close()
