@@ -284,6 +284,7 @@ func TestApplyIncompleteChanges(t *testing.T) {
 		{"update of a partition without a key", "INSERT INTO m VALUES (1, 1, 'one'), (5, 1, 'five')", "UPDATE m SET v = 'x' WHERE a = 5", "m", "(1,1,one)\n(5,1,five)", "REPLICA IDENTITY FULL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			a := newApplied(t, incompleteSchema)
 			if c.before != "" {
 				a.Write(c.before)

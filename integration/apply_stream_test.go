@@ -245,6 +245,7 @@ func TestApplyDDLFillsNoColumn(t *testing.T) {
 		{"n int, ALTER COLUMN v TYPE text USING upper(v)", ""},
 	} {
 		t.Run(c.add, func(t *testing.T) {
+			t.Parallel()
 			a := newApplied(t, "CREATE DOMAIN chance AS float8 DEFAULT random(); CREATE TABLE t (v text); CREATE TABLE empty (v text); ALTER TABLE t REPLICA IDENTITY FULL; ALTER TABLE empty REPLICA IDENTITY FULL;")
 			a.Write("INSERT INTO t VALUES ('b'), ('a')")
 			a.ExpectApplied()

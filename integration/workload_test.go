@@ -20,7 +20,7 @@ func TestWorkloadUnderKill(t *testing.T) {
 	for _, c := range []struct {
 		major  int
 		outbox string
-	}{{15, "table"}, {18, "message"}, {18, "table"}, {15, "message"}} {
+	}{{15, "table"}, {18, "message"}} {
 		t.Run(fmt.Sprintf("PostgreSQL %d, outbox %s", c.major, c.outbox), func(t *testing.T) {
 			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[c.major]), c.outbox)
 			r.Pgbench("-i", "-s", "1", "-q", r.database)
