@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // A publisher that has ended, as with --snapshot only, stops no other one, and the process ends with the last one.
@@ -13,7 +15,7 @@ func TestPublishersEndTogether(t *testing.T) {
 		lasts := map[string]time.Duration{"north": time.Minute, "south": time.Hour}
 		var publishers []databasePublisher
 		for _, database := range []string{"north", "south"} {
-			publishers = append(publishers, databasePublisher{source: source{database: database}, watcher: &watcher{}})
+			publishers = append(publishers, databasePublisher{source: source{database: database}, watcher: &watcher{}, log: zap.NewNop()})
 		}
 		work := func(p databasePublisher, ctx context.Context) error {
 			select {

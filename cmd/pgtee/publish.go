@@ -284,7 +284,7 @@ func publisherActors(publishers []databasePublisher, run func(databasePublisher,
 			err := run(p, ctx)
 			if working.Add(-1) > 0 {
 				if err != nil {
-					p.log.Error("nothing of this database is published any more; the others go on", zap.Error(err))
+					p.log.Error("this database is no longer published; the others are", zap.String("finding", findingOf(err, "publishing-stopped")), zap.String("database", p.database), zap.Error(err))
 				}
 				<-ctx.Done()
 			}
