@@ -16,6 +16,7 @@ type event struct {
 	} `json:"source"`
 	Pgtee struct {
 		Session *struct {
+			ID          string `json:"id"`
 			Application string `json:"application"`
 		} `json:"session"`
 		Statement *struct {
@@ -78,11 +79,11 @@ const (
 )
 
 // judge compares the statement that an event names with the one that the row names. If an event names a session, it must be the right one in any
-// case.
-func (e *event) judge(n nonce) (f finding, why string) {
+// case; application is that of the session, which a row without a statement does not have: "" if it is not known.
+func (e *event) judge(n nonce, application string) (f finding, why string) {
 	p := &e.Pgtee
-	if p.Session != nil && p.Session.Application != sessionName(n.session()) {
-		return wrong, "session " + p.Session.Application
+	if p.Session != nil && application != sessionName(n.session()) && (p.Statement != nil || application != "") {
+		return wrong, "session " + application
 	}
 	if p.Statement == nil {
 		return unknown, "via " + p.Via

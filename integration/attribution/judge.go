@@ -10,6 +10,8 @@ type judge struct {
 	leg   string
 	tally *tally
 
+	sessions map[string]string // application by id
+
 	mu     sync.Mutex // guards wanted and broken while sessions run; add and finish run afterwards
 	wanted map[nonce]*want
 	broken []string // units whose outcome differed from their scripts
@@ -23,7 +25,7 @@ type want struct {
 }
 
 func newJudge(leg string) *judge {
-	return &judge{leg: leg, tally: newTally(), wanted: map[nonce]*want{}}
+	return &judge{leg: leg, tally: newTally(), sessions: map[string]string{}, wanted: map[nonce]*want{}}
 }
 
 // expect announces what a unit that is about to be played will write.
@@ -67,8 +69,20 @@ func (j *judge) add(e *event) {
 	if e.alarm() {
 		j.tally.alarm(fmt.Sprintf("%s: a row of %s is not verified: %s", j.leg, w.describe(), w.sql))
 	}
-	f, why := e.judge(n)
+	f, why := e.judge(n, j.application(e))
 	j.tally.count(cell{w.form.name, w.place, e.late()}, w.allowed(e.late()), f, fmt.Sprintf("%s, %s: %q names %.200q", j.leg, w.describe(), w.sql, why))
+}
+
+// application returns the application of an event's session, as far as rows with a statement have shown it.
+func (j *judge) application(e *event) string {
+	s := e.Pgtee.Session
+	switch {
+	case s == nil:
+		return ""
+	case e.Pgtee.Statement != nil:
+		j.sessions[s.ID] = s.Application
+	}
+	return j.sessions[s.ID]
 }
 
 // allowed reports whether the row may have no statement.
