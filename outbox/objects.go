@@ -41,8 +41,8 @@ func (t outboxTable) unfit() bool {
 	return t.columns != queueColumns || t.child != (t.name != outboxTables[0])
 }
 
-// defect returns what is wrong with the table and what that does; "" if nothing is. published says whether there is a publication of rows, without
-// which nothing is published anyway.
+// defect describes what is wrong with the table, and the consequence; "" if the table is as setup creates it. published reports whether the publication
+// of rows exists: without it nothing is published, and that the publication lacks the table is no defect of the table.
 func (t outboxTable) defect(published bool) string {
 	const fails = "the first write of a transaction fails in every third hour, or in each"
 	switch {

@@ -216,7 +216,7 @@ $first$;
 CREATE OR REPLACE FUNCTION pgtee.remember(was jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $remember$
 BEGIN
-    IF was IS NULL OR was -> 'tables' = '{}' AND was -> 'types' = '{}' THEN
+    IF was -> 'tables' = '{}' AND was -> 'types' = '{}' THEN
         RETURN;
     END IF;
     was := jsonb_set(was, '{tables}', coalesce((SELECT jsonb_object_agg(w.key, w.value)
