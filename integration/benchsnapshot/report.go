@@ -2,28 +2,13 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
-
-	"github.com/pgtee/pgtee/integration/harness"
 )
 
 // servers returns the processor time used by the server, including ended backends, and by the broker.
 func (b *bench) servers() (postgres, kafka time.Duration, err error) {
-	pid, err := os.ReadFile(filepath.Join(b.Server.DataDir(), "postmaster.pid"))
-	if err != nil {
-		return 0, 0, err
-	}
-	line, _, _ := strings.Cut(string(pid), "\n")
-	number, err := strconv.Atoi(line)
-	if err != nil {
-		return 0, 0, fmt.Errorf("postmaster.pid: %w", err)
-	}
-	if postgres, err = harness.TreeCPU(number); err != nil {
+	if postgres, err = b.ServerCPU(); err != nil {
 		return 0, 0, err
 	}
 	kafka, err = b.broker.CPUSoFar()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -78,6 +80,20 @@ func (b *Bench) Query(ctx context.Context, database, sql string) error {
 	defer conn.Close(ctx)
 	_, err = conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
 	return err
+}
+
+// ServerCPU returns the processor time used by the server and by those of its backends that have ended.
+func (b *Bench) ServerCPU() (time.Duration, error) {
+	text, err := os.ReadFile(filepath.Join(b.Server.DataDir(), "postmaster.pid"))
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(line)
+	if err != nil {
+		return 0, fmt.Errorf("postmaster.pid: %w", err)
+	}
+	return cpuOf(pid, 4)
 }
 
 // BenchPatience is the time limit of one measurement.

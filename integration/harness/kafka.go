@@ -244,6 +244,9 @@ func (k *Kafka) Stop() error {
 // Kill ends the broker as a power loss would.
 func (k *Kafka) Kill() { k.process.Kill() }
 
+// Lower lets the running broker have only the processor time that others leave.
+func (k *Kafka) Lower() error { return k.process.Lower() }
+
 // CPUSoFar returns the processor time that the running broker has used.
 func (k *Kafka) CPUSoFar() (time.Duration, error) { return k.process.CPUSoFar() }
 

@@ -115,6 +115,15 @@ func spawn(cmd *exec.Cmd) error {
 	return <-result
 }
 
+// Lower lets the process have only the processor time that others leave, as if it ran on another machine.
+func (p *Process) Lower() error {
+	const niceness = 19
+	if err := syscall.Setpriority(syscall.PRIO_PGRP, p.PID(), niceness); err != nil { // of a process group: all of its threads
+		return fmt.Errorf("lower the priority of %s: %w", p.Name, err)
+	}
+	return nil
+}
+
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
@@ -206,10 +215,8 @@ func (p *Process) PeakRSS() int64 {
 // CPUSoFar returns the processor time used by the running process itself.
 func (p *Process) CPUSoFar() (time.Duration, error) { return cpuOf(p.PID(), 2) }
 
-// TreeCPU returns the processor time of a running process and of those of its children that have ended.
-func TreeCPU(pid int) (time.Duration, error) { return cpuOf(pid, 4) }
-
-// cpuOf adds up a number of fields of /proc/PID/stat, starting with the 14th, in hundredths of a second (proc(5)): utime, stime, cutime, cstime.
+// cpuOf adds up a number of fields of /proc/PID/stat, starting with the 14th, in hundredths of a second (proc(5)): utime, stime, and those of
+// the children that have ended, cutime and cstime.
 func cpuOf(pid, fields int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

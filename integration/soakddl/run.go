@@ -103,9 +103,13 @@ func (s *soak) addLeg(ctx context.Context, database string) error {
 	return nil
 }
 
-// capture makes pgtee publish the database of a leg, and the sessions of the leg use the proxy.
+// capture makes pgtee publish the database of a leg, and the sessions of the leg use the proxy. Kafka and the publisher have machines of their own in
+// production: here they get the processor time that clients, proxy and server leave, in both legs.
 func (s *soak) capture(l *leg) (err error) {
 	if s.broker, err = s.world.StartKafka(); err != nil {
+		return err
+	}
+	if err := s.broker.Lower(); err != nil {
 		return err
 	}
 	postgres := s.bench.Server.URL(l.database)
@@ -137,7 +141,10 @@ func (s *soak) stream() []string {
 
 func (s *soak) publish() (err error) {
 	s.publisher, err = s.bench.Start(append([]string{"publish", "--key", s.bench.KeyFile(), "--partitions", "1", "--sql-text", "full"}, s.stream()...)...)
-	return err
+	if err != nil {
+		return err
+	}
+	return s.publisher.Lower()
 }
 
 // cure does what the publisher's halt asks for if PostgreSQL could not decode a transaction. The scripts make such transactions at times: see
