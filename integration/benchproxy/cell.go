@@ -18,6 +18,7 @@ type cell struct {
 type sample struct {
 	tps      float64
 	cpu      float64 // of the hop, in microseconds per transaction
+	server   float64 // of PostgreSQL, in microseconds per transaction; pgbench's works only
 	p50, p99 float64 // latency in microseconds, at a fixed rate only
 }
 
@@ -29,9 +30,17 @@ var measures = map[string]func(*bench, way, cell) (sample, error){
 	"latency":  (*bench).runAtRate,
 }
 
+// measure returns the function that measures a work.
+func measure(work string) func(*bench, way, cell) (sample, error) {
+	if _, found := noteScripts[work]; found {
+		return (*bench).runPgbench
+	}
+	return measures[work]
+}
+
 // measureWork measures all cells of a work, and prints the lines of each as soon as it is complete.
 func (b *bench) measureWork(work string) error {
-	if measures[work] == nil {
+	if measure(work) == nil {
 		return fmt.Errorf("there is no such work")
 	}
 	cells, err := b.cells(work)
@@ -88,7 +97,7 @@ func (b *bench) measureCell(c cell, ways []way) ([][]sample, error) {
 	for round := range b.rounds {
 		for i := range ways {
 			i := (i + round) % len(ways) // rotate, so that no variant is always first
-			s, err := measures[c.work](b, ways[i], c)
+			s, err := measure(c.work)(b, ways[i], c)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", ways[i].variant, err)
 			}
@@ -103,10 +112,13 @@ func (b *bench) measureCell(c cell, ways []way) ([][]sample, error) {
 
 // tidy removes what the updates of a round have left behind.
 func (b *bench) tidy(work string) error {
-	if work != "tpcb" {
-		return nil
+	switch {
+	case work == "tpcb":
+		return b.Query(b.ctx, database, "VACUUM pgbench_branches, pgbench_tellers")
+	case noteScripts[work] != "":
+		return b.Query(b.ctx, database, "TRUNCATE written")
 	}
-	return b.Query(b.ctx, database, "VACUUM pgbench_branches, pgbench_tellers")
+	return nil
 }
 
 // timed measures the processor time of the hop while f runs.

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +36,7 @@ func main() {
 	flag.IntVar(&o.scale, "scale", 20, "scale factor of pgbench")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; in each one every variant is measured once per cell")
 	flag.DurationVar(&o.cell, "cell", 2*time.Second, "length of one measurement, whole seconds")
-	flag.StringVar(&o.works, "works", "select,tpcb,copy-out,latency", "what the clients do")
+	flag.StringVar(&o.works, "works", "select,tpcb,copy-out,latency", "what the clients do; notes: every kind of note")
 	flag.StringVar(&o.modes, "modes", "simple,extended,prepared", "query modes of pgbench")
 	flag.StringVar(&o.clients, "clients", "1,16", "numbers of clients")
 	flag.StringVar(&o.variants, "variants", "", "variants to measure beside direct [all]")
@@ -59,7 +61,11 @@ func run(o options) (err error) {
 	if err := b.prepare(world); err != nil {
 		return err
 	}
-	for _, work := range strings.Split(o.works, ",") {
+	works := strings.Split(o.works, ",")
+	if o.works == "notes" {
+		works = slices.Sorted(maps.Keys(noteScripts))
+	}
+	for _, work := range works {
 		if err := b.measureWork(work); err != nil {
 			return fmt.Errorf("%s: %w", work, err)
 		}
@@ -92,6 +98,9 @@ func (b *bench) prepare(world *harness.World) (err error) {
 		return err
 	}
 	if _, err := b.pgbench(b.Server.Address(), "-i", "-q", "-s", fmt.Sprint(b.scale)); err != nil {
+		return err
+	}
+	if err := b.Query(b.ctx, database, notesSQL); err != nil {
 		return err
 	}
 	if err := b.setup(); err != nil {

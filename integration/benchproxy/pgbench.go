@@ -28,14 +28,28 @@ func (b *bench) runPgbench(w way, c cell) (s sample, err error) {
 	args := []string{"-n", "-c", fmt.Sprint(c.clients), "-T", fmt.Sprint(int(b.cell.Seconds())), "-M", c.mode}
 	if c.work == "select" {
 		args = append(args, "-S")
+	} else if script := noteScripts[c.work]; script != "" {
+		file := filepath.Join(b.Dir, c.work+".sql")
+		if err := os.WriteFile(file, []byte(script), 0o644); err != nil {
+			return s, err
+		}
+		args = append(args, "-f", file)
+	}
+	before, err := b.ServerCPU()
+	if err != nil {
+		return s, err
 	}
 	var out string
 	cpu, err := timed(w, func() (err error) { out, err = b.pgbench(w.address, args...); return err })
 	if err != nil {
 		return s, err
 	}
+	after, err := b.ServerCPU()
+	if err != nil {
+		return s, err
+	}
 	done, tps, err := readPgbench(out)
-	return sample{tps: tps, cpu: float64(cpu.Microseconds()) / float64(done)}, err
+	return sample{tps: tps, cpu: float64(cpu.Microseconds()) / float64(done), server: float64((after - before).Microseconds()) / float64(done)}, err
 }
 
 // runAtRate measures latencies at a rate at which every process is idle most of the time.

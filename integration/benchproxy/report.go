@@ -19,6 +19,9 @@ func report(c cell, ways []way, samples [][]sample) {
 		if off >= 0 && (strings.HasPrefix(w.variant, "message") || strings.HasPrefix(w.variant, "table")) {
 			line += fmt.Sprintf(" of_off=%.2f", median(against(samples[i], samples[off], tps)))
 		}
+		if samples[i][0].server > 0 {
+			line += fmt.Sprintf(" server_us=%.0f", median(values(samples[i], server)))
+		}
 		if c.work == "latency" {
 			line += fmt.Sprintf(" rate=%d p50_us=%.0f p99_us=%.0f added_p50_us=%.0f added_p99_us=%.0f", rate,
 				median(values(samples[i], p50)), median(values(samples[i], p99)),
@@ -28,10 +31,11 @@ func report(c cell, ways []way, samples [][]sample) {
 	}
 }
 
-func tps(s sample) float64 { return s.tps }
-func cpu(s sample) float64 { return s.cpu }
-func p50(s sample) float64 { return s.p50 }
-func p99(s sample) float64 { return s.p99 }
+func tps(s sample) float64    { return s.tps }
+func cpu(s sample) float64    { return s.cpu }
+func server(s sample) float64 { return s.server }
+func p50(s sample) float64    { return s.p50 }
+func p99(s sample) float64    { return s.p99 }
 
 func values(samples []sample, of func(sample) float64) (list []float64) {
 	for _, s := range samples {
