@@ -4,6 +4,7 @@
 # make lint   formatting, go vet, staticcheck
 # make race   unit tests under the race detector
 # make fuzz   every fuzz target for FUZZTIME
+# make planted  breaks the code in known ways, one at a time, and requires that the tests and the simulation notice
 # make consumers only the tests that have others read the topics: kcat, Python, Debezium's JDBC sink, PostgreSQL's casts
 # make guides every command block of docs/guides, and what it prints
 # make golden compares our records with Debezium's: what stands in Kafka after its SQL has run, and what its log
@@ -65,7 +66,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers guides lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive chaos-consume chaos-query paths capture soak-ddl attribution schemas regress cancel-storm console-test doctor operator-hour idle-sessions bench-proxy bench-publish bench-snapshot bench-apply bench-archive bench-consume bench packages package-test chart chart-test docs drivers tools clean
+.PHONY: build demo test unit integration integration-first integration-second planted consumers guides lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive chaos-consume chaos-query paths capture soak-ddl attribution schemas regress cancel-storm console-test doctor operator-hour idle-sessions bench-proxy bench-publish bench-snapshot bench-apply bench-archive bench-consume bench packages package-test chart chart-test docs drivers tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -94,8 +95,22 @@ test: unit integration
 unit:
 	$(GO) test -timeout 10m $(UNIT)
 
+# Much of the time of these tests is waiting, so they run in two halves, each with servers of its own.
 integration: tools
-	$(GO) test -count=1 -timeout 29m ./integration/...
+	$(MAKE) -j2 integration-first integration-second
+
+FIRST   = ^Test[A-M]
+PLANTED = ^TestPlanted
+
+integration-first:
+	$(GO) test -count=1 -timeout 25m -run '$(FIRST)' ./integration
+
+integration-second:
+	$(GO) test -count=1 -timeout 25m -skip '$(FIRST)|$(PLANTED)' ./integration
+	$(GO) test -count=1 -timeout 10m $$($(GO) list ./integration/... | grep -v '/integration$$')
+
+planted: tools
+	$(GO) test -v -count=1 -timeout 20m -run '$(PLANTED)' ./integration
 
 consumers: tools
 	$(GO) test -v -count=1 -timeout 10m -run '^Test(EveryType|OtherClients|DemoIsRead|JDBCSink)' ./integration

@@ -73,6 +73,17 @@ var (
 		New: "cmp.Or(c.IdleProgress, 50*time.Millisecond)"}
 )
 
+// make planted runs the tests below, which build the program for each bug. The bugs must fit the code at all times.
+func TestBugsMeetTheCode(t *testing.T) {
+	bugs := slices.Concat([]harness.Bug{dropByCommitLSN, resumeByRowLSN, ackBeforeCommit, ackBeyondPosition, sendOutAgain, keepTornQueue, countWhatIsNewOnly, hastyProgress},
+		trustPublications, trustTimeline, listTablesOnly, noteAtBind)
+	for _, bug := range bugs {
+		if _, err := world.Overlay(bug); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // What lies between a crash and what survives it is seen only in the publisher's simulation, which
 // drops what was not durable and tries every step.
 func TestPlantedInSimulation(t *testing.T) {
