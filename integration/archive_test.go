@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // Archive drains the publisher and runs pgtee archive up to what Kafka holds.
@@ -35,11 +37,11 @@ func (a *applied) ExpectArchived(dir string, topics ...string) {
 	for _, topic := range topics {
 		for _, r := range a.Topic(topic) {
 			if r.Value != nil {
-				want = append(want, topic+" "+r.Headers["pgtee-event-id"])
+				want = append(want, topic+" "+r.EventID())
 			}
 		}
 	}
-	a.must(EachArchived(dir, func(r *Archived) error {
+	a.must(verdict.EachArchived(dir, func(r *verdict.Archived) error {
 		if topic := strings.TrimPrefix(r.Topic, a.prefix+"."); slices.Contains(topics, topic) {
 			got = append(got, topic+" "+r.ID)
 		}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 const attributionSchema = `
@@ -156,7 +158,7 @@ func (r *runner) talk(steps []say) {
 }
 
 // attributionOf compares a row with what its record says of the statement that wrote it.
-func attributionOf(e Event) string {
+func attributionOf(e verdict.Event) string {
 	value := fmt.Sprint(e.After["v"])
 	switch a := e.Pgtee; {
 	case a.Via == "direct":

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 var sharedRegistry = sync.OnceValues(func() (*harness.Registry, error) { return world.StartRegistry() })
@@ -130,7 +131,7 @@ func TestAvroEqualsJSON(t *testing.T) {
 }
 
 // equalRecord compares what was read of an Avro record with the same record in JSON with a schema.
-func equalRecord(got avroRecord, want Record) error {
+func equalRecord(got avroRecord, want verdict.Record) error {
 	if !reflect.DeepEqual(exact(got.Key), exact(want.Key)) {
 		return fmt.Errorf("key %s, want %s", got.Key, want.Key)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 const readSchema = `CREATE SCHEMA read;
@@ -126,19 +127,19 @@ func canonical(t *testing.T, rows []json.RawMessage) []string {
 	return list
 }
 
-func sameRecord(a, b Record) bool {
+func sameRecord(a, b verdict.Record) bool {
 	return a.Partition == b.Partition && a.Offset == b.Offset && bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value) &&
-		(a.Value == nil) == (b.Value == nil) && a.Headers["pgtee-event-id"] == b.Headers["pgtee-event-id"]
+		(a.Value == nil) == (b.Value == nil) && a.EventID() == b.EventID()
 }
 
 // Kcat returns the records of a topic as kcat prints them to its end.
-func (r *runner) Kcat(table string) []Record {
+func (r *runner) Kcat(table string) []verdict.Record {
 	r.t.Helper()
 	cmd := exec.CommandContext(r.ctx, "kcat", "-C", "-b", r.broker.Address, "-t", r.prefix+"."+table, "-o", "beginning", "-e", "-q", "-J",
 		"-X", "isolation.level=read_committed")
 	out, err := cmd.Output()
 	r.must(explain(err))
-	var records []Record
+	var records []verdict.Record
 	for line := range bytes.Lines(out) {
 		var printed struct {
 			Partition    int32
@@ -147,7 +148,7 @@ func (r *runner) Kcat(table string) []Record {
 			Key, Payload *string
 		}
 		r.must(json.Unmarshal(line, &printed))
-		record := Record{Partition: printed.Partition, Offset: printed.Offset, Key: bytesOf(printed.Key), Value: bytesOf(printed.Payload), Headers: map[string]string{}}
+		record := verdict.Record{Partition: printed.Partition, Offset: printed.Offset, Key: bytesOf(printed.Key), Value: bytesOf(printed.Payload), Headers: map[string]string{}}
 		for pair := range slices.Chunk(printed.Headers, 2) {
 			record.Headers[pair[0]] = pair[1]
 		}
@@ -157,8 +158,8 @@ func (r *runner) Kcat(table string) []Record {
 }
 
 // inPlace sorts records by where they stand.
-func inPlace(records []Record) []Record {
-	slices.SortFunc(records, func(a, b Record) int {
+func inPlace(records []verdict.Record) []verdict.Record {
+	slices.SortFunc(records, func(a, b verdict.Record) int {
 		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 	})
 	return records

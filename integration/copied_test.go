@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 //go:embed copied_tables.sql
@@ -77,7 +78,7 @@ func (r *runner) AwaitSnapshots(ids ...string) {
 type copiedRow struct{ key, row string }
 
 // copiedRows returns the rows of the records of an operation, and checks that they have no row before.
-func (r *runner) copiedRows(records []Record, op string) (rows []copiedRow) {
+func (r *runner) copiedRows(records []verdict.Record, op string) (rows []copiedRow) {
 	r.t.Helper()
 	for _, record := range records {
 		var e struct {

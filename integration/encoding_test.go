@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 
 	"github.com/pgtee/pgtee/outbox"
 )
@@ -49,7 +50,7 @@ func (r *runner) expectTextHalt(parts ...string) {
 }
 
 // rowsOf are the rows of events: op, then the row.
-func rowsOf(events []Event) (rows []string) {
+func rowsOf(events []verdict.Event) (rows []string) {
 	for _, e := range events {
 		row := e.After
 		if e.After == nil {
@@ -102,7 +103,7 @@ func TestTextOfSQLASCII(t *testing.T) {
 }
 
 // values are those of records, as texts.
-func values(records []Record) (texts []string) {
+func values(records []verdict.Record) (texts []string) {
 	for _, r := range records {
 		texts = append(texts, string(r.Value))
 	}

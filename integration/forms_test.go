@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // Every form that a transaction takes, one after the other in one session, on each version and in each
@@ -85,7 +87,7 @@ func (r *runner) expectRowsOf(table string) {
 		if e.Op != "c" || e.Pgtee.Via != "proxy" || e.Pgtee.Session.Application != "ddl" {
 			r.t.Errorf("%s: op %q by %q via %q, want c by ddl via proxy", table, e.Op, e.Pgtee.Session.Application, e.Pgtee.Via)
 		}
-		got[e.After.only([]string{"id"}).Text()] = e.After.Text()
+		got[e.After.Key([]string{"id"})] = e.After.Text()
 	}
 	if want := r.tableRows(table); fmt.Sprint(got) != fmt.Sprint(want) {
 		r.t.Errorf("topic of %s holds\n%v\nthe table\n%v", table, got, want)
@@ -101,7 +103,7 @@ func (r *runner) expectDDL(table string) {
 			Command string
 			Commit  string `json:"commit_lsn"`
 			Objects []struct{ Schema, Name string }
-			Pgtee   Attribution
+			Pgtee   verdict.Attribution
 		}
 		r.must(json.NewDecoder(bytes.NewReader(record.Value)).Decode(&ddl))
 		seen = append(seen, fmt.Sprint(ddl.Command, " ", ddl.Objects, " ", ddl.Commit))

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 var giantRows = flag.Int("giant-rows", 800_000, "rows of the giant transaction")
@@ -186,7 +187,7 @@ func (r *runner) expectDocs(bodies ...string) {
 		r.t.Fatalf("%d events, want %d", len(records), len(bodies))
 	}
 	for i, record := range records {
-		e, err := parseEvent(record)
+		e, err := verdict.ParseEvent(record)
 		r.must(err)
 		body, _ := e.After["body"].(string)
 		if body != bodies[i] {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // goldenFolder has records that Debezium's connector made of some SQL, and that SQL: see its README. GOLDEN_DIR
@@ -156,18 +157,12 @@ func (r *runner) lines(flags *settingFlags) []byte {
 }
 
 // heartbeats waits for one, and returns those that there are.
-func (r *runner) heartbeats() (records []Record) {
+func (r *runner) heartbeats() (records []verdict.Record) {
 	r.t.Helper()
-	w, err := NewWitness(r.broker.Address)
-	r.must(err)
-	defer w.Close()
+	topic := "__debezium-heartbeat." + r.prefix
 	r.must(harness.Eventually(time.Minute, func(context.Context) error {
-		topic := "__debezium-heartbeat." + r.prefix
-		all, err := w.Topics()
-		if err == nil && len(all[topic]) > 0 {
-			records, err = w.Read(topic, all[topic])
-		}
-		if records = committed(records); err == nil && len(records) == 0 {
+		topics, err := verdict.Read(r.broker.Address, verdict.Only(topic))
+		if records = verdict.Visible(topics[topic]); err == nil && len(records) == 0 {
 			err = errors.New("there is no heartbeat")
 		}
 		return err
@@ -183,7 +178,7 @@ func orNull(text []byte) []byte {
 }
 
 // goldenHeaders are those that Debezium has, in its order, then those that a transformation adds. JSON stays JSON, other text becomes a string.
-func goldenHeaders(record Record, flags *settingFlags) [][2]any {
+func goldenHeaders(record verdict.Record, flags *settingFlags) [][2]any {
 	headers := [][2]any{}
 	names := []string{"__debezium.newkey", "__debezium.oldkey", "__debezium.context.connectorLogicalName", "__debezium.context.taskId", "__debezium.context.connectorName", "__debezium.context.runId"}
 	names = append(names, flags.headers...)

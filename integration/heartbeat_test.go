@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // A publisher with nothing to publish says in a topic of its own that it is alive, in committed transactions.
@@ -16,20 +17,13 @@ func TestHeartbeat(t *testing.T) {
 	r.Setup()
 	r.publisher = r.process("publish", append(r.publishArgs(), "--heartbeat", "200ms")...)
 	topic := "__debezium-heartbeat." + r.prefix
-	w, err := NewWitness(r.broker.Address)
-	r.must(err)
-	defer w.Close()
 	value := regexp.MustCompile(`^{"ts_ms":\d{13}}$`)
 	r.must(harness.Eventually(30*time.Second, func(context.Context) error {
-		all, err := w.Topics()
+		topics, err := verdict.Read(r.broker.Address, verdict.Only(topic))
 		if err != nil {
 			return err
 		}
-		records, err := w.Read(topic, all[topic])
-		if err != nil {
-			return err
-		}
-		records = committed(records)
+		records := verdict.Visible(topics[topic])
 		for _, record := range records {
 			if string(record.Key) != `{"serverName":"`+r.prefix+`"}` || !value.Match(record.Value) {
 				t.Fatalf("key %s, value %s", record.Key, record.Value)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 const lastResortSchema = `
@@ -69,7 +71,7 @@ func (r *runner) expectEmptied(topic string, partitions, emptied, rows int) {
 	times, left := map[int32]int{}, map[string]bool{}
 	ids := map[string]bool{}
 	for _, record := range r.Topic(topic) {
-		if id := record.Headers["pgtee-event-id"]; ids[id] {
+		if id := record.EventID(); ids[id] {
 			r.t.Errorf("%s: event %s stands there twice", topic, id)
 		} else {
 			ids[id] = true
@@ -197,7 +199,7 @@ func TestTopicsChangeUnderThePublisher(t *testing.T) {
 	if len(truncates) != 3 || truncates[0] != 2 || truncates[1] != 1 || truncates[2] != 1 || keyed != 3 {
 		t.Errorf("TRUNCATE by partition: %v, %d with a key", truncates, keyed)
 	}
-	if last := records[len(records)-1]; !slices.ContainsFunc(records, func(r Record) bool { return r.Headers["pgtee-left-out"] == "1" }) {
+	if last := records[len(records)-1]; !slices.ContainsFunc(records, func(r verdict.Record) bool { return r.Headers["pgtee-left-out"] == "1" }) {
 		t.Errorf("the large row is published as %d bytes, %v", len(last.Value), last.Headers)
 	}
 	if letters := r.Topic("dead-letter"); len(letters) < 2 {

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -223,7 +224,7 @@ func checkout(n int) string {
 		DELETE FROM work.events; COMMIT`, n+1, n)
 }
 
-func keysAndValues(records []Record) string {
+func keysAndValues(records []verdict.Record) string {
 	var all []string
 	for _, record := range records {
 		all = append(all, fmt.Sprintf("%s=%s", record.Key, record.Value))
@@ -232,7 +233,7 @@ func keysAndValues(records []Record) string {
 }
 
 // checkOrders compares the events of each checkout with the rows of its transaction.
-func (r *runner) checkOrders(topics map[string][]Record, transactions int) {
+func (r *runner) checkOrders(topics map[string][]verdict.Record, transactions int) {
 	r.t.Helper()
 	names := []string{"work.item", "outbox.orders", "work.log", "outbox.table.order"}
 	for _, name := range names {
@@ -243,7 +244,7 @@ func (r *runner) checkOrders(topics map[string][]Record, transactions int) {
 	for n := range transactions {
 		end, last := "", -1
 		for _, name := range names {
-			id := topics[name][n].Headers["pgtee-event-id"]
+			id := topics[name][n].EventID()
 			i := strings.LastIndexByte(id, '/')
 			ordinal, err := strconv.Atoi(id[i+1:])
 			r.must(err)
@@ -259,7 +260,7 @@ func (r *runner) checkOrders(topics map[string][]Record, transactions int) {
 	}
 }
 
-func (r *runner) checkOrder(published, inserted Record, n int) {
+func (r *runner) checkOrder(published, inserted verdict.Record, n int) {
 	r.t.Helper()
 	if string(published.Key) != fmt.Sprint(n) || string(published.Value) != fmt.Sprintf(`{"order": %d}`, n) || published.Headers["n"] != fmt.Sprint(n) {
 		r.t.Errorf("event %d is %s=%s %v", n, published.Key, published.Value, published.Headers)
@@ -268,10 +269,10 @@ func (r *runner) checkOrder(published, inserted Record, n int) {
 		r.t.Errorf("event %d of the table is %s=%s %v", n, inserted.Key, inserted.Value, inserted.Headers)
 	}
 	for what, want := range map[string]struct {
-		record Record
+		record verdict.Record
 		text   string
 	}{"pgtee.publish": {published, "SELECT pgtee.publish('orders'"}, "the table": {inserted, "INSERT INTO work.events"}} {
-		var who Attribution
+		var who verdict.Attribution
 		if err := json.Unmarshal([]byte(want.record.Headers["pgtee"]), &who); err != nil {
 			r.t.Fatal(err)
 		}

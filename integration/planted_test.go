@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // Faults that lost, doubled or misattributed data once. A test that passes proves little until it has
@@ -148,8 +149,10 @@ func build(t *testing.T, bugs []harness.Bug) string {
 	return builds[key]
 }
 
-// fault is what a verdict says, "" if it is clean.
-func (v *Verdict) fault() string {
+// fault is what the verdict says, "" if it is clean.
+func (r *runner) fault() string {
+	r.t.Helper()
+	v := r.Verdict()
 	if v.Clean() {
 		return ""
 	}
@@ -161,15 +164,15 @@ func TestPlantedDropByCommitLSN(t *testing.T) {
 	planted(t, must(t, sharedPostgres[15]), []harness.Bug{dropByCommitLSN}, []harness.Bug{hastyProgress}, func(r *runner) string {
 		r.Start(workSchema, workTables...)
 		r.Drain()
-		conn := r.dial(r.DirectURL("postgres", Direct))
+		conn := r.dial(r.DirectURL("postgres", verdict.Direct))
 		defer conn.Close(r.ctx)
-		s := &session{ctx: r.ctx, conn: conn, name: Direct}
+		s := &session{ctx: r.ctx, conn: conn, name: verdict.Direct}
 		for range 5 { // a checkpoint or the like may come in between
 			r.must(s.simple("BEGIN", s.insert()))
 			r.flushElsewhere()
 			r.must(s.simple("COMMIT"))
 		}
-		return r.Verdict().fault()
+		return r.fault()
 	})
 }
 
@@ -207,7 +210,7 @@ func TestPlantedPublicationMadeAgain(t *testing.T) {
 					"INSERT INTO work.item VALUES (2, '', 0)")
 				fault := r.expectHalt("publication", "pgtee repair")
 				if fault != "" && major == 18 { // 15 cannot go on
-					fault += ": " + r.Verdict().fault()
+					fault += ": " + r.fault()
 				}
 				return fault
 			})
@@ -264,7 +267,7 @@ func TestPlantedStandbyWithLessHistory(t *testing.T) {
 		}
 		r.StartPublisher()
 		if fault := r.expectHalt("timeline", "--accept-divergence"); fault != "" {
-			return fault + ": " + r.Verdict().fault()
+			return fault + ": " + r.fault()
 		}
 		return ""
 	})
@@ -312,7 +315,7 @@ func TestPlantedTwoPortals(t *testing.T) {
 	planted(t, must(t, sharedPostgres[18]), noteAtBind, nil, func(r *runner) string {
 		r.Start(workSchema, workTables...)
 		r.twoPortals()
-		return r.Verdict().fault()
+		return r.fault()
 	})
 }
 

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // runner is one scenario: a database with its slot, topic prefix, proxy and publisher. Its methods are
@@ -128,7 +128,7 @@ func (r *runner) dial(url string) *pgx.Conn {
 // Exec runs SQL straight on the server, each text as one simple Query.
 func (r *runner) Exec(texts ...string) {
 	r.t.Helper()
-	conn := r.dial(r.URL() + "&application_name=" + Direct)
+	conn := r.dial(r.URL() + "&application_name=" + verdict.Direct)
 	defer conn.Close(r.ctx)
 	for _, sql := range texts {
 		if _, err := conn.Exec(r.ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
@@ -155,7 +155,7 @@ func (r *runner) Watch(schema string, tables ...string) {
 	r.Exec(schema)
 	conn := r.dial(r.URL())
 	defer conn.Close(r.ctx)
-	r.must(Watch(r.ctx, conn, tables...))
+	r.must(verdict.Watch(r.ctx, conn, tables...))
 }
 
 // Pgtee runs the binary to its end.
@@ -278,92 +278,35 @@ func (r *runner) Drain() {
 	}))
 }
 
-// Topics returns the committed records of every topic of the scenario, by what follows the prefix. It
-// waits until every transaction is decided: Kafka writes its markers partition by partition, so what
-// is visible in one may still be open in another.
-func (r *runner) Topics() (topics map[string][]Record) {
+// Topics returns the committed records of every topic of the scenario, by what follows the prefix. It waits until every transaction is decided.
+func (r *runner) Topics() (topics map[string][]verdict.Record) {
 	r.t.Helper()
-	w, err := NewWitness(r.broker.Address)
-	r.must(err)
-	defer w.Close()
 	r.must(harness.Eventually(30*time.Second, func(context.Context) (err error) {
-		topics, err = r.decided(w)
+		topics, r.aborted, err = verdict.ReadDecided(r.broker.Address, verdict.Under(r.prefix))
 		return err
 	}))
 	return topics
 }
 
-// decided reads what Topics returns, or fails if a transaction is open.
-func (r *runner) decided(w *Witness) (map[string][]Record, error) {
-	all, err := w.Topics()
-	if err != nil {
-		return nil, err
-	}
-	topics := map[string][]Record{}
-	r.aborted = 0
-	for topic, partitions := range all {
-		name, ours := strings.CutPrefix(topic, r.prefix+".")
-		if !ours {
-			continue
-		}
-		records, err := w.Read(topic, partitions)
-		if err != nil {
-			return nil, err
-		}
-		topics[name] = committed(records)
-		for _, record := range records {
-			switch record.Fate {
-			case Aborted:
-				r.aborted++
-			case Open:
-				return nil, fmt.Errorf("a transaction is open in topic %s", topic)
-			}
-		}
-	}
-	return topics, nil
-}
-
 // Topic returns the committed records of one topic, named without the prefix; none if there is no
 // such topic yet. It waits like Topics.
-func (r *runner) Topic(name string) (seen []Record) {
+func (r *runner) Topic(name string) []verdict.Record {
 	r.t.Helper()
-	w, err := NewWitness(r.broker.Address)
-	r.must(err)
-	defer w.Close()
-	r.must(harness.Eventually(30*time.Second, func(context.Context) error {
-		all, err := w.Topics()
-		if err != nil {
-			return err
-		}
-		records, err := w.Read(r.prefix+"."+name, all[r.prefix+"."+name])
-		if err != nil {
-			return err
-		}
-		if slices.ContainsFunc(records, func(record Record) bool { return record.Fate == Open }) {
-			return fmt.Errorf("a transaction is open in topic %s", name)
-		}
-		seen = committed(records)
-		return nil
+	topic := r.prefix + "." + name
+	var topics map[string][]verdict.Record
+	r.must(harness.Eventually(30*time.Second, func(context.Context) (err error) {
+		topics, _, err = verdict.ReadDecided(r.broker.Address, verdict.Only(topic))
+		return err
 	}))
-	return seen
-}
-
-func committed(records []Record) []Record {
-	var seen []Record
-	for _, record := range records {
-		if record.Fate == Committed {
-			seen = append(seen, record)
-		}
-	}
-	return seen
+	return topics[topic]
 }
 
 // Events returns the events of a table, in the order of the topic.
-func (r *runner) Events(table string) []Event {
+func (r *runner) Events(table string) []verdict.Event {
 	r.t.Helper()
-	var events []Event
+	var events []verdict.Event
 	for _, record := range r.Topic(table) {
-		e, err := parseEvent(record)
+		e, err := verdict.ParseEvent(record)
 		r.must(err)
 		events = append(events, e)
 	}
@@ -371,12 +314,12 @@ func (r *runner) Events(table string) []Event {
 }
 
 // Verdict drains and compares the topics of the watched tables, and the audit topic, with the truth.
-func (r *runner) Verdict() *Verdict {
+func (r *runner) Verdict() *verdict.Verdict {
 	r.t.Helper()
 	r.Drain()
 	conn := r.dial(r.URL())
 	defer conn.Close(r.ctx)
-	truth, err := LoadTruth(r.ctx, conn, r.start)
+	truth, err := verdict.LoadTruth(r.ctx, conn, r.start)
 	r.must(err)
 	topics := r.Topics()
 	audit := topics["audit"]
@@ -385,20 +328,20 @@ func (r *runner) Verdict() *Verdict {
 			delete(topics, name)
 		}
 	}
-	verdict, err := Check(truth, topics)
+	v, err := verdict.Check(truth, topics)
 	r.must(err)
-	r.must(verdict.CheckAudit(truth, audit))
-	return verdict
+	r.must(v.CheckAudit(truth, audit))
+	return v
 }
 
 // ExpectClean fails the test unless the topics are what the database says.
-func (r *runner) ExpectClean() *Verdict {
+func (r *runner) ExpectClean() *verdict.Verdict {
 	r.t.Helper()
-	verdict := r.Verdict()
-	if !verdict.Clean() {
-		r.t.Errorf("the topics are not what the database says: %s", verdict)
+	v := r.Verdict()
+	if !v.Clean() {
+		r.t.Errorf("the topics are not what the database says: %s", v)
 	}
-	return verdict
+	return v
 }
 
 // refused is an error unless err came from the server with that SQLSTATE.

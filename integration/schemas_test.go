@@ -1,18 +1,17 @@
-package integration_test
+package integration
 
 import (
 	"context"
 	"fmt"
 	"testing"
 
-	"github.com/pgtee/pgtee/integration"
 	"github.com/pgtee/pgtee/integration/schemas/property"
 )
 
 // Tables of all kinds, written and changed at random while the publisher is killed and copies them, are what their topics fold to; make
 // schemas has more of them.
 func TestSchemas(t *testing.T) {
-	registry, err := integration.SharedRegistry()
+	registry, err := sharedRegistry()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,21 +25,21 @@ func TestSchemas(t *testing.T) {
 	})
 	for _, major := range []int{15, 18} {
 		t.Run(fmt.Sprintf("PostgreSQL %d", major), func(t *testing.T) {
-			r := property.Run{World: *integration.World, Major: major, Registry: registry, Tables: 12, CopyRows: 2000, Seed: 16, Name: fmt.Sprintf("schemas%d", major), Log: t.Logf}
-			if r.Binary, err = integration.SharedBinary(); err != nil {
+			r := property.Run{World: world, Major: major, Registry: registry, Tables: 12, CopyRows: 2000, Seed: 16, Name: fmt.Sprintf("schemas%d", major), Log: t.Logf}
+			if r.Binary, err = sharedBinary(); err != nil {
 				t.Fatal(err)
 			}
-			if r.Broker, err = integration.SharedBroker(); err != nil {
+			if r.Broker, err = sharedBroker(); err != nil {
 				t.Fatal(err)
 			}
-			if r.Server, err = integration.SharedPostgres[major](); err != nil {
+			if r.Server, err = sharedPostgres[major](); err != nil {
 				t.Fatal(err)
 			}
-			verdict, err := r.Do(t.Context())
+			v, err := r.Do(t.Context())
 			if err != nil {
 				t.Error(err)
 			}
-			for _, finding := range verdict.Findings {
+			for _, finding := range v.Findings {
 				t.Error(finding)
 			}
 		})

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 const shapeTables = `
@@ -179,13 +181,10 @@ func (r *runner) expectNoTrace(secrets ...string) {
 
 func (r *runner) expectPartitions(want map[string]int) {
 	r.t.Helper()
-	w, err := NewWitness(r.broker.Address)
-	r.must(err)
-	defer w.Close()
-	all, err := w.Topics()
+	all, err := verdict.Partitions(r.broker.Address)
 	r.must(err)
 	for topic, partitions := range want {
-		if got := len(all[r.prefix+"."+topic]); got != partitions {
+		if got := all[r.prefix+"."+topic]; got != partitions {
 			r.t.Errorf("topic %s has %d partitions, want %d", topic, got, partitions)
 		}
 	}

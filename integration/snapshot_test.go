@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"testing"
+
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 const snapshotSchema = `CREATE TABLE wide (id int PRIMARY KEY, big text, n int NOT NULL DEFAULT 0);
@@ -48,16 +50,14 @@ func TestInitialSnapshot(t *testing.T) {
 }
 
 // ExpectFolded fails the test unless a table is what its topic folds to.
-func (r *runner) ExpectFolded(table string, key []string) *Fold {
+func (r *runner) ExpectFolded(table string, key []string) *verdict.Fold {
 	r.t.Helper()
 	conn := r.dial(r.URL())
 	defer conn.Close(r.ctx)
-	rows, err := LoadRows(r.ctx, conn, table, key)
+	rows, err := verdict.LoadRows(r.ctx, conn, table, key)
 	r.must(err)
-	fold := NewFold(table, key)
-	for _, record := range r.Topic("public." + table) {
-		r.must(fold.Add(record))
-	}
+	fold, err := verdict.FoldTopic(table, key, r.Topic("public."+table))
+	r.must(err)
 	wrong := append(fold.Compare(rows), fold.Repeated...)
 	for _, line := range wrong[:min(5, len(wrong))] {
 		r.t.Error(line)

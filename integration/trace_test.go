@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // What sqlcommenter puts into a comment arrives with each row, wherever the comment stands, by either protocol and with
@@ -134,7 +135,7 @@ func newCollector(t *testing.T) (*collector, string) {
 
 // expect waits until each statement with a trace context has its spans: one below that of the application, below it one that names the event in Kafka and
 // links to the Kafka transaction.
-func (c *collector) expect(r *runner, events []Event, traces []string) {
+func (c *collector) expect(r *runner, events []verdict.Event, traces []string) {
 	r.t.Helper()
 	r.must(harness.Eventually(r.patience, func(context.Context) error {
 		c.mu.Lock()
@@ -158,7 +159,7 @@ func (c *collector) expect(r *runner, events []Event, traces []string) {
 			}
 			statement := children[trace][0]
 			below := children[fmt.Sprintf("00-%x-%x-01", statement.GetTraceId(), statement.GetSpanId())]
-			if statement.GetName() != "INSERT work.item" || len(below) != 1 || len(below[0].GetLinks()) != 1 || !strings.Contains(fmt.Sprint(below[0].GetAttributes()), events[i].Headers["pgtee-event-id"]+"\"") {
+			if statement.GetName() != "INSERT work.item" || len(below) != 1 || len(below[0].GetLinks()) != 1 || !strings.Contains(fmt.Sprint(below[0].GetAttributes()), events[i].ID+"\"") {
 				return fmt.Errorf("row %d has %v, and below it %v", i+1, statement, below)
 			}
 			if k := byID[string(below[0].GetLinks()[0].GetSpanId())]; k.GetName() != "publish" || !strings.Contains(fmt.Sprint(k.GetAttributes()), r.prefix) || len(k.GetLinks()) == 0 {

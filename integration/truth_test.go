@@ -5,7 +5,7 @@ import (
 	"math/rand"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // The ground itself must be firm: the history, taken in the order of the commit records, folds to what
@@ -20,7 +20,7 @@ func TestTruthFoldsToTheTables(t *testing.T) {
 			r.must(s.run(2))
 			conn := r.dial(r.URL())
 			defer conn.Close(r.ctx)
-			truth, err := LoadTruth(r.ctx, conn, r.start)
+			truth, err := verdict.LoadTruth(r.ctx, conn, r.start)
 			r.must(err)
 			if len(truth.Commits) < 50 {
 				t.Errorf("only %d commits", len(truth.Commits))
@@ -33,7 +33,7 @@ func TestTruthFoldsToTheTables(t *testing.T) {
 }
 
 // fold applies the changes of a table one by one; the result is by key.
-func fold(truth *Truth, table string) map[string]string {
+func fold(truth *verdict.Truth, table string) map[string]string {
 	rows := map[string]string{}
 	for _, commit := range truth.Commits {
 		for _, change := range commit.Changes {
@@ -41,10 +41,10 @@ func fold(truth *Truth, table string) map[string]string {
 				continue
 			}
 			if change.Old != nil {
-				delete(rows, change.Old.only(truth.Keys[table]).Text())
+				delete(rows, change.Old.Key(truth.Keys[table]))
 			}
 			if change.New != nil {
-				rows[change.New.only(truth.Keys[table]).Text()] = change.New.Text()
+				rows[change.New.Key(truth.Keys[table])] = change.New.Text()
 			}
 		}
 	}
@@ -56,15 +56,11 @@ func (r *runner) tableRows(table string) map[string]string {
 	r.t.Helper()
 	conn := r.dial(r.URL())
 	defer conn.Close(r.ctx)
-	rows, err := conn.Query(r.ctx, "SELECT to_jsonb(t) FROM "+table+" AS t")
+	rows, err := verdict.LoadRows(r.ctx, conn, table, []string{"id"})
 	r.must(err)
-	texts, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
-	r.must(err)
-	result := map[string]string{}
-	for _, text := range texts {
-		row, err := historyRow(text)
-		r.must(err)
-		result[row.only([]string{"id"}).Text()] = row.Text()
+	texts := map[string]string{}
+	for id, row := range rows {
+		texts[id] = row.Text()
 	}
-	return result
+	return texts
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // columnType is a row of pg_type, as far as a reader needs it.
@@ -60,7 +62,7 @@ func (c columnTypes) parse(ctx context.Context, conn *pgx.Conn, declaration stri
 }
 
 // form says in which form Debezium's documentation has values of a type, at the default settings.
-func (c columnTypes) form(t columnType, typmod int32) *form {
+func (c columnTypes) form(t columnType, typmod int32) *verdict.Form {
 	switch {
 	case t.kind == "d":
 		if typmod < 0 {
@@ -68,73 +70,9 @@ func (c columnTypes) form(t columnType, typmod int32) *form {
 		}
 		return c.form(c[t.base], typmod)
 	case t.element != 0:
-		items := c.form(c[t.element], typmod)
-		items.delimiter = c[t.element].delimiter[0]
-		return &form{name: formArray, items: items}
+		return verdict.ArrayOf(c.form(c[t.element], typmod), c[t.element].delimiter[0])
 	}
-	coarse := typmod >= 0 && typmod <= 3
-	switch t.name {
-	case "bytea":
-		return &form{name: formBytes}
-	case "bit", "varbit":
-		return bitForm(t.name, typmod)
-	case "numeric":
-		return numericForm(typmod)
-	case "money":
-		return &form{name: formDecimal, scale: 2}
-	case "date":
-		return &form{name: formDate}
-	case "time":
-		return choose(coarse, formTime, formMicroTime)
-	case "timestamp":
-		return choose(coarse, formTimestamp, formMicroStamp)
-	case "timestamptz":
-		return &form{name: formZonedStamp}
-	case "interval":
-		return &form{name: formMicroDuration}
-	case "point":
-		return &form{name: formPoint}
-	case "line":
-		return &form{name: formLine}
-	case "circle":
-		return &form{name: formCircle}
-	case "lseg", "path", "box", "polygon":
-		return &form{name: formGeometry}
-	case "hstore":
-		return &form{name: formHstore}
-	}
-	return &form{}
-}
-
-func choose(coarse bool, millis, micros string) *form {
-	if coarse {
-		return &form{name: millis}
-	}
-	return &form{name: micros}
-}
-
-// bitForm: one bit is a boolean, a bit string of fixed length has all of its bits.
-func bitForm(name string, typmod int32) *form {
-	switch {
-	case typmod == 1:
-		return &form{name: formBit}
-	case name == "bit" && typmod > 0:
-		return &form{name: formBits, length: int(typmod)}
-	}
-	return &form{name: formBits}
-}
-
-// numericForm reads precision and scale out of the modifier, as numeric.c packs them: 4 is the size of
-// a header, the scale has 11 bits with a sign.
-func numericForm(typmod int32) *form {
-	if typmod < 0 {
-		return &form{name: formVariable}
-	}
-	scale := int((typmod - 4) & 0x7ff)
-	if scale >= 1024 {
-		scale -= 2048
-	}
-	return &form{name: formDecimal, scale: scale}
+	return verdict.FormOf(t.name, typmod)
 }
 
 // values returns SQL that makes values of a type: its samples, or what is made of those of its parts.

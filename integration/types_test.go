@@ -11,13 +11,15 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // typesCase is a way to publish values, and what it does not keep.
 type typesCase struct {
 	name string
 	args []string // of the publisher
-	form func(*form) *form
+	form func(*verdict.Form) *verdict.Form
 	text []string // columns whose values come back equal, but not with the same text
 	lost []string // columns whose values do not come back, by the definition of Debezium's type
 }
@@ -32,7 +34,7 @@ var typesCases = []typesCase{
 		args: []string{"--format", "json-schema"},
 	},
 	{
-		name: "as text", form: (*form).asText, lost: lostAlways,
+		name: "as text", form: (*verdict.Form).AsText, lost: lostAlways,
 		args: []string{"--decimal-handling-mode", "string", "--interval-handling-mode", "string", "--time-precision-mode", "isostring",
 			"--binary-handling-mode", "hex", "--hstore-handling-mode", "map"},
 	},
@@ -47,7 +49,7 @@ var lostAlways = []string{
 	"polygon", // whether the last point repeats the first
 }
 
-func asIs(f *form) *form { return f }
+func asIs(f *verdict.Form) *verdict.Form { return f }
 
 // Types that can be printed but not read.
 var printedOnly = []string{"pg_node_tree", "pg_ndistinct", "pg_dependencies", "pg_mcv_list", "gtsvector", "pg_brin_bloom_summary", "pg_brin_minmax_multi_summary"}
@@ -90,14 +92,14 @@ func (r *runner) roundTrip(c typesCase, conn *pgx.Conn, tables []typeTable) {
 		}
 	}
 	r.Drain()
-	verdict := roundTrip{t: r.t, ctx: r.ctx, conn: conn, typesCase: c}
+	trip := roundTrip{t: r.t, ctx: r.ctx, conn: conn, typesCase: c}
 	columns := 0
 	for _, table := range tables {
-		verdict.check(table, r.typeRows(table.name, "c", "after"))
+		trip.check(table, r.typeRows(table.name, "c", "after"))
 		columns += len(table.columns)
 	}
-	verdict.expect()
-	r.t.Logf("%d column types, %d values", columns, verdict.values)
+	trip.expect()
+	r.t.Logf("%d column types, %d values", columns, trip.values)
 
 	for _, table := range tables {
 		write("DELETE FROM " + table.name)
@@ -109,6 +111,23 @@ func (r *runner) roundTrip(c typesCase, conn *pgx.Conn, tables []typeTable) {
 			r.t.Errorf("%s: the rows before their deletion are not those after their insertion", table.name)
 		}
 	}
+}
+
+// typeRows returns one half of the events of one operation, in the order of the topic.
+func (r *runner) typeRows(table, op, half string) []verdict.TypedRow {
+	r.t.Helper()
+	var rows []verdict.TypedRow
+	for _, record := range r.Topic(table) {
+		if record.Value == nil {
+			continue
+		}
+		row, found, err := verdict.ParseTypedRow(record.Value, op, half)
+		r.must(err)
+		if found {
+			rows = append(rows, row)
+		}
+	}
+	return rows
 }
 
 // roundTrip collects what became of the values.
@@ -123,7 +142,7 @@ type roundTrip struct {
 }
 
 // check compares all columns of a table with what was published of its rows.
-func (v *roundTrip) check(table typeTable, rows []typeRow) {
+func (v *roundTrip) check(table typeTable, rows []verdict.TypedRow) {
 	v.t.Helper()
 	if len(rows) != table.rows() {
 		v.t.Errorf("%s: %d rows published, %d inserted", table.name, len(rows), table.rows())
@@ -133,10 +152,12 @@ func (v *roundTrip) check(table typeTable, rows []typeRow) {
 		column.form = v.form(column.form)
 		literals := make([]string, len(rows))
 		for j, row := range rows {
-			var err error
-			if literals[j], err = row.literal(column, columnName(i)); err != nil {
+			text, err := row.Text(columnName(i), column.form)
+			if err != nil {
 				v.t.Errorf("%s: row %d: %v", column.declared, j, err)
-				literals[j] = "NULL"
+			}
+			if literals[j] = "NULL"; text != nil {
+				literals[j] = quoteLiteral(*text)
 			}
 		}
 		if err := v.compare(table.name, i, column, literals); err != nil {

@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // typeColumn is a column of one type, with SQL that makes its values.
 type typeColumn struct {
 	declared string
-	form     *form
+	form     *verdict.Form
 	values   []string
 	printed  bool // the type can only be printed
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // The witness must tell apart what committed, what was aborted and what is still open, or it would
@@ -31,10 +32,10 @@ func TestWitnessTellsFates(t *testing.T) {
 	send(t, ctx, second, topic, "o1")
 	produce(t, ctx, first, topic, kgo.TryCommit, "c4")
 
-	want := map[string]Fate{"c1 c1": Committed, "c2 c2": Committed, "c3 c3": Committed, "c4 c4": Committed,
-		"a1 a1": Aborted, "a2 a2": Aborted, "o1 o1": Open}
+	want := map[string]verdict.Fate{"c1 c1": verdict.Committed, "c2 c2": verdict.Committed, "c3 c3": verdict.Committed, "c4 c4": verdict.Committed,
+		"a1 a1": verdict.Aborted, "a2 a2": verdict.Aborted, "o1 o1": verdict.Open}
 	err := harness.Eventually(20*time.Second, func(context.Context) error { // markers follow the answer to EndTxn
-		got := map[string]Fate{}
+		got := map[string]verdict.Fate{}
 		for _, r := range readTopic(t, topic) {
 			got[fmt.Sprintf("%s %s", r.Key, r.Headers["n"])] = r.Fate
 		}
@@ -91,20 +92,11 @@ func send(t *testing.T, ctx context.Context, client *kgo.Client, topic string, v
 	}
 }
 
-func readTopic(t *testing.T, topic string) []Record {
+func readTopic(t *testing.T, topic string) []verdict.Record {
 	t.Helper()
-	w, err := NewWitness(must(t, sharedBroker).Address)
+	topics, err := verdict.Read(must(t, sharedBroker).Address, verdict.Only(topic))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
-	topics, err := w.Topics()
-	if err != nil {
-		t.Fatal(err)
-	}
-	records, err := w.Read(topic, topics[topic])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return records
+	return topics[topic]
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // The central promise: named sessions and pgbench write through the proxy while the publisher is
@@ -26,8 +28,8 @@ func TestWorkloadUnderKill(t *testing.T) {
 			r.Pgbench("-i", "-s", "1", "-q", r.database)
 			r.Start(workSchema, append(workTables, "pgbench_accounts", "pgbench_branches", "pgbench_tellers", "pgbench_history")...)
 			kills := r.workWhileKilling(time.Now().UnixNano(), 6*time.Second)
-			verdict := r.ExpectClean()
-			t.Logf("kills=%d aborted=%d %s", kills, r.aborted, verdict)
+			v := r.ExpectClean()
+			t.Logf("kills=%d aborted=%d %s", kills, r.aborted, v)
 			r.Stop(r.publisher)
 			r.Stop(r.proxy)
 		})
@@ -57,7 +59,7 @@ func (r *runner) workWhileKilling(seed int64, each time.Duration) (kills int) {
 			s.url = r.ProxyURL(user, s.name)
 			if past {
 				s.base += 1_000_000
-				s.name = Direct + s.name
+				s.name = verdict.Direct + s.name
 				s.url = r.DirectURL(user, s.name)
 			}
 			do(func() error { return s.run(3) })
@@ -97,7 +99,7 @@ func (r *runner) workWhileKilling(seed int64, each time.Duration) (kills int) {
 // unattributable writes through the proxy what no note can be for: what a DO writes before its own COMMIT. It is published, and
 // marked direct.
 func (r *runner) unattributable(ctx context.Context) error {
-	s := &session{ctx: ctx, name: Direct + "-do", base: 90_000_000}
+	s := &session{ctx: ctx, name: verdict.Direct + "-do", base: 90_000_000}
 	conn, err := pgx.Connect(ctx, r.ProxyURL("ann", s.name))
 	if err != nil {
 		return err

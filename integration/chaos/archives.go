@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgtee/pgtee/integration"
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // archives is a run in which the stream is stored in files, from which a second server is built.
@@ -122,7 +122,7 @@ func (a *archives) compareEvents() error {
 	}
 	archived := map[string]int{}
 	last := int64(0)
-	err = integration.EachArchived(a.folder, func(r *integration.Archived) error {
+	err = verdict.EachArchived(a.folder, func(r *verdict.Archived) error {
 		if last++; r.Number != last {
 			return fmt.Errorf("record %d comes where %d should", r.Number, last)
 		}
@@ -139,7 +139,7 @@ func (a *archives) compareEvents() error {
 			if r.Value == nil {
 				continue
 			}
-			id := prefix + "." + topic + " " + r.Headers["pgtee-event-id"]
+			id := prefix + "." + topic + " " + r.EventID()
 			switch archived[id] {
 			case 0:
 				lost++

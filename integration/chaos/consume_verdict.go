@@ -11,8 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pgtee/pgtee/integration"
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 func jsonText(s string) string {
@@ -36,7 +36,7 @@ type consumed struct {
 // judge waits until everything has been consumed, and compares the tables with the topics.
 func (r *consumers) judge(ctx context.Context) error {
 	r.note("calm")
-	var topics map[string][]integration.Record
+	var topics map[string][]verdict.Record
 	err := harness.Eventually(settleTime, func(ctx context.Context) (err error) {
 		if r.failure() != nil {
 			return nil
@@ -77,45 +77,22 @@ func (r *consumers) judge(ctx context.Context) error {
 }
 
 // readFeeds returns the committed records of the feeds.
-func (r *consumers) readFeeds() (map[string][]integration.Record, error) {
+func (r *consumers) readFeeds() (map[string][]verdict.Record, error) {
 	var names []string
 	for _, f := range feeds {
 		names = append(names, f.name)
 	}
-	return r.readCommitted(names...)
+	return r.readDecided(names...)
 }
 
-// readCommitted returns the committed records of topics, and fails while one is undecided.
-func (c *chaos) readCommitted(names ...string) (map[string][]integration.Record, error) {
-	w, err := integration.NewWitness(c.brokers[0].Address)
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
-	all, err := w.Topics()
-	if err != nil {
-		return nil, err
-	}
-	topics := map[string][]integration.Record{}
-	for _, name := range names {
-		records, err := w.Read(name, all[name])
-		if err != nil {
-			return nil, err
-		}
-		for _, record := range records {
-			switch record.Fate {
-			case integration.Committed:
-				topics[name] = append(topics[name], record)
-			case integration.Open:
-				return nil, fmt.Errorf("a transaction is open in topic %s", name)
-			}
-		}
-	}
-	return topics, nil
+// readDecided returns the committed records of topics, and fails while one is undecided.
+func (c *chaos) readDecided(topics ...string) (map[string][]verdict.Record, error) {
+	records, _, err := verdict.ReadDecided(c.brokers[0].Address, verdict.Only(topics...))
+	return records, err
 }
 
 // caughtUp returns an error while the offsets in the database are behind the topics.
-func (r *consumers) caughtUp(ctx context.Context, topics map[string][]integration.Record) error {
+func (r *consumers) caughtUp(ctx context.Context, topics map[string][]verdict.Record) error {
 	conn, err := pgx.Connect(ctx, r.server.URL(database))
 	if err != nil {
 		return err
@@ -146,7 +123,7 @@ func (v *consumed) complain(format string, args ...any) {
 }
 
 // judge compares one table, and the dead letters of its topic, with the topic.
-func (v *consumed) judge(ctx context.Context, conn *pgx.Conn, f feed, records []integration.Record) error {
+func (v *consumed) judge(ctx context.Context, conn *pgx.Conn, f feed, records []verdict.Record) error {
 	rows, err := places(ctx, conn, f.name, "SELECT p, o FROM public."+f.name)
 	if err != nil {
 		return err

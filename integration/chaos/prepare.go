@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"github.com/pgtee/pgtee/integration"
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // settings retain the whole WAL of a run, to compare Kafka with it. They also ensure that sessions whose network connection was lost do not hold their
@@ -137,7 +137,7 @@ func (c *chaos) watch(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	if err := integration.Watch(ctx, conn, watched...); err != nil {
+	if err := verdict.Watch(ctx, conn, watched...); err != nil {
 		return err
 	}
 	_, err = conn.Exec(ctx, "ALTER TABLE truth.history SET LOGGED")
@@ -200,7 +200,7 @@ func (c *chaos) postgresAt(address, user, application string) string {
 
 // exec runs SQL directly on the server.
 func (c *chaos) exec(ctx context.Context, database, sql string) error {
-	conn, err := pgx.Connect(ctx, c.server.URL(database)+"&application_name="+integration.Direct)
+	conn, err := pgx.Connect(ctx, c.server.URL(database)+"&application_name="+verdict.Direct)
 	if err != nil {
 		return err
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"github.com/pgtee/pgtee/integration"
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // queries is a run that publishes the changes of a query while its table is written to.
@@ -104,7 +104,7 @@ UPDATE account SET balance = balance - %[4]s WHERE id = %[1]d AND %[1]d <> %[2]d
 func (q *queries) judge(ctx context.Context) error {
 	q.note("calm")
 	var want map[string]string
-	var records []integration.Record
+	var records []verdict.Record
 	err := harness.Eventually(settleTime, func(ctx context.Context) (err error) {
 		if q.failure() != nil {
 			return nil
@@ -161,12 +161,12 @@ func (q *queries) rows(ctx context.Context) (map[string]string, error) {
 	return found, err
 }
 
-func (q *queries) readTopic() ([]integration.Record, error) {
-	topics, err := q.readCommitted(queryTopic)
+func (q *queries) readTopic() ([]verdict.Record, error) {
+	topics, err := q.readDecided(queryTopic)
 	return topics[queryTopic], err
 }
 
-func fold(rows map[string]string, record integration.Record) {
+func fold(rows map[string]string, record verdict.Record) {
 	if record.Value == nil {
 		delete(rows, string(record.Key))
 		return
@@ -188,7 +188,7 @@ func sameRows(got, want map[string]string) error {
 
 // tornRuns folds the topic, and checks at the end of each run whether the result was a consistent state of the table: the number of rows equals that
 // in its headers, and no money is missing.
-func (q *queries) tornRuns(records []integration.Record) (runs int, torn []string) {
+func (q *queries) tornRuns(records []verdict.Record) (runs int, torn []string) {
 	rows := map[string]string{}
 	ended := map[string]bool{}
 	for i, record := range records {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pgtee/pgtee/integration"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // judge folds the topics of the tables that should have been copied, compares them with the tables, and prints the verdict.
@@ -41,8 +41,8 @@ func (s *snapshots) judge(ctx context.Context) error {
 	return s.report(len(progress.finished), copied, lost, repeated)
 }
 
-func (s *snapshots) compare(ctx context.Context, conn *pgx.Conn, table string, key []string) (*integration.Fold, []string, error) {
-	rows, err := integration.LoadRows(ctx, conn, table, key)
+func (s *snapshots) compare(ctx context.Context, conn *pgx.Conn, table string, key []string) (*verdict.Fold, []string, error) {
+	rows, err := verdict.LoadRows(ctx, conn, table, key)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -50,11 +50,9 @@ func (s *snapshots) compare(ctx context.Context, conn *pgx.Conn, table string, k
 	if err != nil {
 		return nil, nil, err
 	}
-	fold := integration.NewFold(table, key)
-	for _, r := range records {
-		if err := fold.Add(r); err != nil {
-			return nil, nil, err
-		}
+	fold, err := verdict.FoldTopic(table, key, records)
+	if err != nil {
+		return nil, nil, err
 	}
 	return fold, fold.Compare(rows), nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,8 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pgtee/pgtee/integration"
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 const (
@@ -75,40 +74,18 @@ func (c *chaos) endPrepared(ctx context.Context) error {
 }
 
 // read returns the committed records of one topic, named without the prefix. It fails if a record is undecided.
-func (c *chaos) read(name string) ([]integration.Record, error) {
+func (c *chaos) read(name string) ([]verdict.Record, error) {
 	topics, err := c.readAll(func(topic string) bool { return topic == name })
 	return topics[name], err
 }
 
 // readAll returns the committed records of the wanted topics.
-func (c *chaos) readAll(wanted func(string) bool) (map[string][]integration.Record, error) {
-	w, err := integration.NewWitness(c.brokers[0].Address)
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
-	all, err := w.Topics()
-	if err != nil {
-		return nil, err
-	}
-	topics := map[string][]integration.Record{}
-	c.aborted = 0
-	for topic, partitions := range all {
+func (c *chaos) readAll(wanted func(string) bool) (topics map[string][]verdict.Record, err error) {
+	topics, c.aborted, err = verdict.ReadDecided(c.brokers[0].Address, func(topic string) (string, bool) {
 		name, ours := strings.CutPrefix(topic, prefix+".")
-		if !ours || !wanted(name) {
-			continue
-		}
-		records, err := w.Read(topic, partitions)
-		if err != nil {
-			return nil, err
-		}
-		topics[name] = slices.DeleteFunc(records, func(r integration.Record) bool { return r.Fate == integration.Aborted })
-		c.aborted += len(records) - len(topics[name])
-		if i := slices.IndexFunc(topics[name], func(r integration.Record) bool { return r.Fate == integration.Open }); i >= 0 {
-			return nil, fmt.Errorf("the record at offset %d of topic %s/%d is undecided", topics[name][i].Offset, topic, topics[name][i].Partition)
-		}
-	}
-	return topics, nil
+		return name, ours && wanted(name)
+	})
+	return topics, err
 }
 
 // judge compares the contents of Kafka with the truth, and prints the verdict.
@@ -118,7 +95,7 @@ func (c *chaos) judge(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	truth, err := integration.LoadTruth(ctx, conn, c.start)
+	truth, err := verdict.LoadTruth(ctx, conn, c.start)
 	if err != nil {
 		return err
 	}
@@ -129,7 +106,7 @@ func (c *chaos) judge(ctx context.Context) error {
 			}
 		}
 	}
-	var topics map[string][]integration.Record
+	var topics map[string][]verdict.Record
 	err = harness.Eventually(time.Minute, func(context.Context) (err error) { // markers follow the reply to EndTxn
 		topics, err = c.readAll(func(string) bool { return true })
 		return err
@@ -137,30 +114,30 @@ func (c *chaos) judge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	torn, details, err := integration.Torn(topics["progress"], without(topics, "progress"))
+	torn, details, err := verdict.Torn(topics["progress"], without(topics, "progress"))
 	if err != nil {
 		return err
 	}
 	tables := maps.Clone(topics)
-	maps.DeleteFunc(tables, func(name string, _ []integration.Record) bool { return !strings.HasPrefix(name, "work.") })
-	verdict, err := integration.Check(truth, tables)
+	maps.DeleteFunc(tables, func(name string, _ []verdict.Record) bool { return !strings.HasPrefix(name, "work.") })
+	v, err := verdict.Check(truth, tables)
 	if err != nil {
 		return err
 	}
-	if err := verdict.CheckAudit(truth, topics["audit"]); err != nil {
+	if err := v.CheckAudit(truth, topics["audit"]); err != nil {
 		return err
 	}
-	if err := c.checkHistory(ctx, conn, verdict, topics["truth.history"]); err != nil {
+	if err := v.CheckHistory(ctx, conn, topics["truth.history"]); err != nil {
 		return err
 	}
-	if err := checkDefinitions(verdict, truth, topics["ddl"]); err != nil {
+	if err := v.CheckCreated(truth, made, topics["ddl"]); err != nil {
 		return err
 	}
-	return c.report(verdict, torn, details, silence(topics["progress"]))
+	return c.report(v, torn, details, silence(topics["progress"]))
 }
 
 // silence says for how long, at most, no progress record was written, and when that was; an idle publisher writes one every ten seconds.
-func silence(progress []integration.Record) string {
+func silence(progress []verdict.Record) string {
 	var longest time.Duration
 	var since time.Time
 	for i := 1; i < len(progress); i++ {
@@ -171,69 +148,14 @@ func silence(progress []integration.Record) string {
 	return fmt.Sprintf("%v since=%s", longest.Round(time.Second), since.UTC().Format(time.TimeOnly))
 }
 
-func without(topics map[string][]integration.Record, name string) map[string][]integration.Record {
+func without(topics map[string][]verdict.Record, name string) map[string][]verdict.Record {
 	rest := maps.Clone(topics)
 	delete(rest, name)
 	return rest
 }
 
-// checkHistory counts the events of the history itself, which is a table like others.
-func (c *chaos) checkHistory(ctx context.Context, conn *pgx.Conn, v *integration.Verdict, records []integration.Record) error {
-	var rows int
-	if err := conn.QueryRow(ctx, "SELECT count(*) FROM truth.history").Scan(&rows); err != nil {
-		return err
-	}
-	repeats := checkRepeats(v, records)
-	if missing := rows - (len(records) - repeats); missing != 0 {
-		v.Lost += max(missing, 0)
-		v.Invented += max(-missing, 0)
-		v.Details = append(v.Details, fmt.Sprintf("truth.history has %d rows, its topic %d events", rows, len(records)))
-	}
-	return nil
-}
-
-// checkDefinitions looks for the creation of every table that was created and written to during the run.
-func checkDefinitions(v *integration.Verdict, truth *integration.Truth, records []integration.Record) error {
-	checkRepeats(v, records)
-	created := map[string]bool{}
-	for _, r := range records {
-		var d struct {
-			Command string
-			Objects []struct{ Name string }
-		}
-		if err := json.Unmarshal(r.Value, &d); err != nil {
-			return fmt.Errorf("DDL record at offset %d: %w", r.Offset, err)
-		}
-		for _, object := range d.Objects {
-			created[object.Name] = created[object.Name] || d.Command == "CREATE TABLE"
-		}
-	}
-	for table := range truth.Keys {
-		if strings.HasPrefix(table, made) && !created[table] {
-			v.Lost++
-			v.Details = append(v.Details, "lost: the DDL record that creates "+table)
-		}
-	}
-	return nil
-}
-
-// checkRepeats counts the event ids that occur more than once in a topic.
-func checkRepeats(v *integration.Verdict, records []integration.Record) (repeats int) {
-	seen := map[string]bool{}
-	for _, r := range records {
-		id := r.Headers["pgtee-event-id"]
-		if seen[id] {
-			repeats++
-			v.Details = append(v.Details, fmt.Sprintf("duplicated: event %s is twice in %s", id, r.Topic))
-		}
-		seen[id] = true
-	}
-	v.Duplicated += repeats
-	return repeats
-}
-
 // report prints the injected faults, the errors, and the closing line. It fails if there are errors.
-func (c *chaos) report(v *integration.Verdict, torn int, details []string, silence string) error {
+func (c *chaos) report(v *verdict.Verdict, torn int, details []string, silence string) error {
 	line, kills := c.tally()
 	closing := fmt.Sprintf("chaos kills=%d transactions=%d lost=%d duplicated=%d reordered=%d torn=%d unattributed=%d misattributed=%d",
 		kills, v.Transactions, v.Lost, v.Duplicated, v.Reordered, torn, v.Unattributed, v.Misattributed)

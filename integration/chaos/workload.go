@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/pgtee/pgtee/integration"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 const schema = `
@@ -70,7 +70,7 @@ func (c *chaos) actorsFrom(first int, scripts []script) []actor {
 	for i, user := range []string{"ann", "bob", "eve", "ann", "bob", "eve"} {
 		add(session{user: user, name: fmt.Sprintf("%s%d", user, i), address: c.clients.Address, pace: 20 * time.Millisecond, scripts: scripts})
 	}
-	add(session{user: "bob", name: integration.Direct, address: c.server.Address(), pace: 200 * time.Millisecond, scripts: scripts})
+	add(session{user: "bob", name: verdict.Direct, address: c.server.Address(), pace: 200 * time.Millisecond, scripts: scripts})
 	add(session{user: "eve", name: "giant", address: c.clients.Address, pace: 6 * time.Second, scripts: giants})
 	add(session{user: "postgres", name: "ddl", address: c.clients.Address, pace: time.Second, scripts: definitions})
 	add(session{user: "postgres", name: "resolver", address: c.clients.Address, pace: time.Second, scripts: []script{(*session).resolve}})

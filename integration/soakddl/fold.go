@@ -10,8 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pgtee/pgtee/integration"
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 const (
@@ -97,7 +97,7 @@ func (s *soak) compare(ctx context.Context, conn *pgx.Conn, t folded) ([]string,
 	for _, c := range t.columns[1:] {
 		list += ", " + c
 	}
-	rows, err := integration.LoadRows(ctx, conn, fmt.Sprintf("(SELECT %s FROM %s)", list, t.name), key)
+	rows, err := verdict.LoadRows(ctx, conn, fmt.Sprintf("(SELECT %s FROM %s)", list, t.name), key)
 	if err != nil {
 		return nil, err
 	}
@@ -105,11 +105,9 @@ func (s *soak) compare(ctx context.Context, conn *pgx.Conn, t folded) ([]string,
 	if err != nil {
 		return nil, err
 	}
-	fold := integration.NewFold(t.name, key)
-	for _, r := range records {
-		if err := fold.Add(r); err != nil {
-			return []string{err.Error()}, nil
-		}
+	fold, err := verdict.FoldTopic(t.name, key, records)
+	if err != nil {
+		return []string{err.Error()}, nil
 	}
 	for _, row := range fold.Rows { // other columns are added and dropped, and filling them changes no row
 		maps.DeleteFunc(row, func(column string, _ any) bool { return !slices.Contains(t.columns, column) })
@@ -118,17 +116,8 @@ func (s *soak) compare(ctx context.Context, conn *pgx.Conn, t folded) ([]string,
 }
 
 // read returns the committed records of a table's topic.
-func (s *soak) read(table string) ([]integration.Record, error) {
-	w, err := integration.NewWitness(s.broker.Address)
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
-	topics, err := w.Topics()
-	if err != nil {
-		return nil, err
-	}
+func (s *soak) read(table string) ([]verdict.Record, error) {
 	topic := prefix + "." + table
-	records, err := w.Read(topic, topics[topic])
-	return slices.DeleteFunc(records, func(r integration.Record) bool { return r.Fate != integration.Committed }), err
+	topics, err := verdict.Read(s.broker.Address, verdict.Only(topic))
+	return verdict.Visible(topics[topic]), err
 }

@@ -1,6 +1,10 @@
 package property
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/pgtee/pgtee/integration/verdict"
+)
 
 // Differences that the documentation mentions are no findings; all of them are listed here. The scripts avoid TRUNCATE of a partition, and UPDATE and
 // DELETE of a table without an identity, which are not published (docs/guarantees.md).
@@ -12,7 +16,7 @@ func (j *judged) excused(c *column, value string, told bool) bool {
 		return true // stored generated columns are published since PostgreSQL 18, virtual ones never (docs/client-visible.md)
 	case !told && c.filled:
 		return true // the default of a new column fills rows without changing them (PostgreSQL, "ALTER TABLE ... ADD COLUMN")
-	case strings.Contains(value, unavailable) && j.filtered:
+	case strings.Contains(value, verdict.Unavailable) && j.filtered:
 		return true // an update that did not touch the value made the row match the filter, so the value is not in the WAL (docs/records.md, "where")
 	}
 	return false

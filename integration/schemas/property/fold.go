@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // event is a record in the topic of a table.
@@ -121,7 +123,7 @@ func (f *fold) find(before row) string {
 	for name, r := range f.rows {
 		same := true
 		for n, v := range before {
-			if had, known := r[n]; known && v != unavailable && had != v {
+			if had, known := r[n]; known && v != verdict.Unavailable && had != v {
 				same = false
 			}
 		}
@@ -151,7 +153,7 @@ func (f *fold) put(e *event) {
 	}
 	delete(f.gone, id)
 	for n, v := range e.after {
-		if before, known := old[n]; v == unavailable && known {
+		if before, known := old[n]; v == verdict.Unavailable && known {
 			e.after[n] = before
 		}
 	}

@@ -10,15 +10,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
 // row contains a row's values by column number, in a form into which both sides can be converted.
 type row map[int]string
 
-const (
-	null        = "∅"
-	unavailable = "__debezium_unavailable_value"
-)
+const null = "∅"
 
 func (r row) String() string {
 	var b strings.Builder
@@ -135,7 +134,7 @@ func parseRow(value any) (r row, raw map[int]string) {
 	for name, v := range fields {
 		n := numberIn("c", name)
 		r[n] = formOf(v)
-		if v != nil && r[n] != unavailable && !strings.Contains(r[n], unavailable) {
+		if v != nil && r[n] != verdict.Unavailable && !strings.Contains(r[n], verdict.Unavailable) {
 			raw[n] = kindOfJSON(v)
 		}
 	}

@@ -6,10 +6,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pgtee/pgtee/integration"
+	"github.com/pgtee/pgtee/integration/verdict"
 )
 
-// topics are the records of a pass, read by the code of the integration tests.
+// topics are the records of a pass.
 type topics struct {
 	broker, prefix string
 	avro           *avroReader // nil: JSON
@@ -17,31 +17,18 @@ type topics struct {
 
 // read returns the committed events by table number.
 func (t *topics) read(ctx context.Context) (events map[int][]*event, err error) {
-	w, err := integration.NewWitness(t.broker)
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
-	all, err := w.Topics()
+	topics, err := verdict.Read(t.broker, func(topic string) (string, bool) {
+		name, ours := strings.CutPrefix(topic, t.prefix+".")
+		return name, ours && strings.Contains(name, ".") // not audit, ddl, progress
+	})
 	if err != nil {
 		return nil, err
 	}
 	events = map[int][]*event{}
-	for topic, partitions := range all {
-		name, ours := strings.CutPrefix(topic, t.prefix+".")
-		if !ours || !strings.Contains(name, ".") { // audit, ddl, progress
-			continue
-		}
-		records, err := w.Read(topic, partitions)
-		if err != nil {
-			return nil, err
-		}
+	for _, records := range topics {
 		number := -1
 		var list []*event
-		for _, r := range records {
-			if r.Fate != integration.Committed {
-				continue
-			}
+		for _, r := range verdict.Visible(records) {
 			e, table, err := t.event(ctx, &r)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", e.place, err)
@@ -58,24 +45,12 @@ func (t *topics) read(ctx context.Context) (events map[int][]*event, err error) 
 
 // marked reports whether the mark n has arrived.
 func (t *topics) marked(ctx context.Context, n int) (bool, error) {
-	w, err := integration.NewWitness(t.broker)
-	if err != nil {
-		return false, err
-	}
-	defer w.Close()
-	all, err := w.Topics()
-	if err != nil {
-		return false, err
-	}
 	topic := t.prefix + ".mark.mark"
-	records, err := w.Read(topic, all[topic])
+	topics, err := verdict.Read(t.broker, verdict.Only(topic))
 	if err != nil {
 		return false, err
 	}
-	for _, r := range records {
-		if r.Fate != integration.Committed {
-			continue
-		}
+	for _, r := range verdict.Visible(topics[topic]) {
 		e, _, err := t.event(ctx, &r)
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", e.place, err)
@@ -95,7 +70,7 @@ func (t *topics) decode(ctx context.Context, data []byte) (any, error) {
 }
 
 // event parses a record, and returns it with the name of its table; "" for a tombstone.
-func (t *topics) event(ctx context.Context, r *integration.Record) (*event, string, error) {
+func (t *topics) event(ctx context.Context, r *verdict.Record) (*event, string, error) {
 	e := &event{place: fmt.Sprintf("%s offset %d", r.Topic, r.Offset), resync: r.Headers["pgtee-resync"] != ""}
 	key, err := t.decode(ctx, r.Key)
 	if err != nil {

@@ -1,4 +1,4 @@
-package integration
+package verdict
 
 import (
 	"fmt"
@@ -14,9 +14,9 @@ func TestFold(t *testing.T) {
 		return Record{Key: []byte(key), Value: fmt.Appendf(nil, `{"op":"%s","before":%s,"after":%s}`, op, before, after)}
 	}
 	row := func(id, n int, big string) string { return fmt.Sprintf(`{"id":%d,"n":%d,"big":"%s"}`, id, n, big) }
-	moved := event("c", `{"id":2}`, "null", row(2, 3, unavailable))
+	moved := event("c", `{"id":2}`, "null", row(2, 3, Unavailable))
 	moved.Headers = map[string]string{"__debezium.oldkey": `{"id":1}`}
-	copied, updated := event("r", `{"id":1}`, "null", row(1, 1, "x")), event("u", `{"id":1}`, "null", row(1, 2, unavailable))
+	copied, updated := event("r", `{"id":1}`, "null", row(1, 1, "x")), event("u", `{"id":1}`, "null", row(1, 2, Unavailable))
 	gone, tombstone := event("d", `{"id":1}`, `{"id":1,"n":null,"big":null}`, "null"), event("", `{"id":1}`, "", "")
 	tests := []struct {
 		name    string
@@ -38,14 +38,14 @@ func TestFold(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			f := NewFold("t", []string{"id"})
+			f := newFold("t", []string{"id"})
 			for i, r := range test.records {
 				headers := map[string]string{"pgtee-event-id": fmt.Sprintf("system/slot/1/0/1/%d", i)}
 				for name, value := range r.Headers {
 					headers[name] = value
 				}
 				r.Headers = headers
-				if err := f.Add(r); err != nil {
+				if err := f.add(r); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -55,7 +55,7 @@ func TestFold(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				rows[r.only([]string{"id"}).Text()] = r
+				rows[r.Key([]string{"id"})] = r
 			}
 			wrong := f.Compare(rows)
 			if got := strings.Join(wrong, "\n"); (test.want == "") != (got == "") || !strings.Contains(got, test.want) {
@@ -70,10 +70,10 @@ func TestFold(t *testing.T) {
 
 // A row that got its key after the snapshot has read another under it may be read by that key.
 func TestFoldTakesMovedRowsAgain(t *testing.T) {
-	f := NewFold("t", []string{"id"})
+	f := newFold("t", []string{"id"})
 	add := func(id, op string, headers map[string]string) {
 		headers["pgtee-event-id"] = "system/slot/1/" + id
-		if err := f.Add(Record{Key: []byte(`{"id":1}`), Value: fmt.Appendf(nil, `{"op":"%s","before":null,"after":{"id":1}}`, op), Headers: headers}); err != nil {
+		if err := f.add(Record{Key: []byte(`{"id":1}`), Value: fmt.Appendf(nil, `{"op":"%s","before":null,"after":{"id":1}}`, op), Headers: headers}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -102,10 +102,10 @@ func TestFoldSeesRepeats(t *testing.T) {
 		{"another snapshot", "0/2/snapshot.b.1", `{"id":1}`, 0},
 	}
 	for _, test := range tests {
-		f := NewFold("t", []string{"id"})
+		f := newFold("t", []string{"id"})
 		for _, r := range []struct{ id, key string }{{"0/1/snapshot.a.1", `{"id":1}`}, {test.id, test.key}} {
 			record := Record{Key: []byte(r.key), Value: fmt.Appendf(nil, `{"op":"r","before":null,"after":%s}`, r.key), Headers: map[string]string{"pgtee-event-id": "system/slot/1/" + r.id}}
-			if err := f.Add(record); err != nil {
+			if err := f.add(record); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -1,4 +1,4 @@
-package integration
+package verdict
 
 import (
 	"cmp"
@@ -63,7 +63,7 @@ func Torn(progress []Record, topics map[string][]Record) (torn int, details []st
 			}
 			torn++
 			if len(details) < 20 {
-				details = append(details, fmt.Sprintf("torn: %s/%d offset %d, event %s: %s", r.Topic, r.Partition, r.Offset, r.Headers["pgtee-event-id"], complaint))
+				details = append(details, fmt.Sprintf("torn: %s/%d offset %d, event %s: %s", r.Topic, r.Partition, r.Offset, r.EventID(), complaint))
 			}
 		}
 	}
@@ -72,7 +72,7 @@ func Torn(progress []Record, topics map[string][]Record) (torn int, details []st
 
 // complaint says what is wrong with the place of an event; "" if it is correct.
 func (t *tears) complaint(r Record) (string, error) {
-	commit, ordinal, err := placeOf(r.Headers["pgtee-event-id"])
+	commit, ordinal, err := parseID(r.EventID())
 	if err != nil {
 		return "", err
 	}

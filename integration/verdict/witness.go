@@ -1,7 +1,4 @@
-// Package integration drives the built binary against real PostgreSQL and a real Apache Kafka broker. Expected results never come from the program
-// under test: commit order comes from the WAL itself, contents from history triggers, attribution from nonces in the rows, and topics from raw
-// batches.
-package integration
+package verdict
 
 import (
 	"errors"
@@ -15,55 +12,24 @@ import (
 	"github.com/segmentio/kafka-go/protocol/metadata"
 )
 
-// Record is one record in a partition.
-type Record struct {
-	Topic     string
-	Partition int32
-	Offset    int64
-	Producer  int64 // id
-	Epoch     int16
-	Time      time.Time // set by its producer
-	Fate      Fate
-	Marker    int64     // offset of the control record that decided it; 0 if there is none
-	Decided   time.Time // when the broker wrote the control record
-	Key       []byte    // nil: no key
-	Value     []byte    // nil: a tombstone
-	Headers   map[string]string
-}
-
-// Fate is the outcome of the Kafka transaction of a record.
-type Fate byte
-
-const (
-	Committed Fate = iota // or written outside of a transaction
-	Aborted
-	Open // no marker follows: a read_committed reader does not see it yet
-)
-
-// Witness reads topics only with Fetch requests, batch by batch. It determines from the control batches of each partition which records a
-// read_committed reader sees: a transactional batch has the fate of its producer's next marker (Kafka protocol guide, "Control Batch"). It shares no
-// code with the client under test.
-type Witness struct {
-	first   *protocol.Conn           // to the broker given to NewWitness
+// witness reads topics only with Fetch requests, batch by batch. It determines from the control batches of each partition which records a
+// read_committed reader sees: a transactional batch has the fate of its producer's next marker (Kafka protocol guide, "Control Batch").
+type witness struct {
+	first   *protocol.Conn           // to the broker given to newWitness
 	brokers map[int32]*protocol.Conn // by id
-	leaders map[partition]int32      // as last seen by Topics
-}
-
-type partition struct {
-	topic  string
-	number int32
+	leaders map[partition]int32      // as last seen by topics
 }
 
 // The versions that kafka-go can encode and Kafka 4 still supports.
 var witnessVersions = map[protocol.ApiKey]int16{protocol.Fetch: 11, protocol.Metadata: 8}
 
-// NewWitness connects to one broker of the cluster, and later to the others as needed.
-func NewWitness(address string) (*Witness, error) {
+// newWitness connects to one broker of the cluster, and later to the others as needed.
+func newWitness(address string) (*witness, error) {
 	first, err := dialBroker(address)
 	if err != nil {
 		return nil, err
 	}
-	return &Witness{first: first, brokers: map[int32]*protocol.Conn{}, leaders: map[partition]int32{}}, nil
+	return &witness{first: first, brokers: map[int32]*protocol.Conn{}, leaders: map[partition]int32{}}, nil
 }
 
 func dialBroker(address string) (*protocol.Conn, error) {
@@ -76,8 +42,7 @@ func dialBroker(address string) (*protocol.Conn, error) {
 	return broker, nil
 }
 
-// Close closes the connections.
-func (w *Witness) Close() error {
+func (w *witness) close() error {
 	errs := []error{w.first.Close()}
 	for _, broker := range w.brokers {
 		errs = append(errs, broker.Close())
@@ -85,8 +50,8 @@ func (w *Witness) Close() error {
 	return errors.Join(errs...)
 }
 
-// Topics returns the partition numbers of every topic of the cluster.
-func (w *Witness) Topics() (map[string][]int32, error) {
+// topics returns the partition numbers of every topic of the cluster.
+func (w *witness) topics() (map[string][]int32, error) {
 	answer, err := ask(w.first, &metadata.Request{})
 	if err != nil {
 		return nil, fmt.Errorf("witness: list topics: %w", err)
@@ -112,15 +77,15 @@ func (w *Witness) Topics() (map[string][]int32, error) {
 }
 
 // leader returns the connection to the leader of a partition.
-func (w *Witness) leader(topic string, number int32) *protocol.Conn {
+func (w *witness) leader(topic string, number int32) *protocol.Conn {
 	if broker := w.brokers[w.leaders[partition{topic, number}]]; broker != nil {
 		return broker
 	}
 	return w.first
 }
 
-// Read returns the records of a topic from its start up to the current high watermark, by partition, then by offset, whatever their fate.
-func (w *Witness) Read(topic string, partitions []int32) ([]Record, error) {
+// read returns the records of a topic from its start up to the current high watermark, by partition, then by offset, whatever their fate.
+func (w *witness) read(topic string, partitions []int32) ([]Record, error) {
 	var records []Record
 	for _, partition := range partitions {
 		read, err := w.readPartition(topic, partition)
@@ -132,7 +97,7 @@ func (w *Witness) Read(topic string, partitions []int32) ([]Record, error) {
 	return records, nil
 }
 
-func (w *Witness) readPartition(topic string, partition int32) ([]Record, error) {
+func (w *witness) readPartition(topic string, partition int32) ([]Record, error) {
 	const patience = 10 * time.Second
 	began := time.Now()
 	log := partitionLog{topic: topic, partition: partition, open: map[int64][]int{}}
@@ -140,7 +105,7 @@ func (w *Witness) readPartition(topic string, partition int32) ([]Record, error)
 	for end < 0 || log.next < end {
 		answer, err := w.fetch(topic, partition, log.next)
 		if settling(err) && time.Since(began) < patience {
-			if _, err := w.Topics(); err != nil { // the leader may have changed
+			if _, err := w.topics(); err != nil { // the leader may have changed
 				return nil, err
 			}
 			continue
@@ -162,7 +127,7 @@ func (w *Witness) readPartition(topic string, partition int32) ([]Record, error)
 	return log.records, nil
 }
 
-func (w *Witness) fetch(topic string, partition int32, offset int64) (fetch.ResponsePartition, error) {
+func (w *witness) fetch(topic string, partition int32, offset int64) (fetch.ResponsePartition, error) {
 	answer, err := ask(w.leader(topic, partition), &fetch.Request{
 		ReplicaID: -1, MaxWaitTime: 100, MinBytes: 0, MaxBytes: 32 << 20, SessionEpoch: -1,
 		Topics: []fetch.RequestTopic{{Topic: topic, Partitions: []fetch.RequestPartition{{

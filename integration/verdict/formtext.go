@@ -1,4 +1,4 @@
-package integration
+package verdict
 
 import (
 	"encoding/base64"
@@ -13,65 +13,9 @@ import (
 	"time"
 )
 
-// form says how a reader of a topic interprets the JSON of a column: by the name of its Connect schema, which Debezium's documentation gives for each
-// PostgreSQL type. It shares no code with the encoder.
-type form struct {
-	name      string // "io.debezium.time.Date"; "": the JSON value as it is
-	scale     int    // for a Decimal
-	length    int    // for Bits; 0: unknown
-	items     *form  // for an array
-	delimiter byte   // between the items of a PostgreSQL array of them
-}
-
-// Names of forms: those of schemas, and short ones for forms that a reader knows from the catalog or the mode.
-const (
-	formBytes         = "bytes"
-	formHstore        = "hstore"
-	formArray         = "array"
-	formBit           = "bit"          // of a single bit: its schema is boolean
-	formHex           = "hex"          // with binary.handling.mode
-	formDecimalText   = "decimal text" // with decimal.handling.mode=string
-	formBits          = "io.debezium.data.Bits"
-	formDecimal       = "org.apache.kafka.connect.data.Decimal"
-	formVariable      = "io.debezium.data.VariableScaleDecimal"
-	formDate          = "io.debezium.time.Date"
-	formTime          = "io.debezium.time.Time"
-	formMicroTime     = "io.debezium.time.MicroTime"
-	formTimestamp     = "io.debezium.time.Timestamp"
-	formMicroStamp    = "io.debezium.time.MicroTimestamp"
-	formZonedStamp    = "io.debezium.time.ZonedTimestamp"
-	formISODate       = "io.debezium.time.IsoDate"
-	formISOStamp      = "io.debezium.time.IsoTimestamp"
-	formMicroDuration = "io.debezium.time.MicroDuration"
-	formPoint         = "io.debezium.data.geometry.Point"
-	formLine          = "io.debezium.data.geometry.Line"
-	formCircle        = "io.debezium.data.geometry.Circle"
-	formGeometry      = "io.debezium.data.geometry.Geometry"
-)
-
-// asText returns the form in the modes that write text instead of numbers: decimals, intervals and times as strings, bytes in hexadecimal, hstore as
-// a map.
-func (f *form) asText() *form {
-	switch f.name {
-	case formArray:
-		return &form{name: formArray, items: f.items.asText(), delimiter: f.delimiter}
-	case formBytes:
-		return &form{name: formHex, delimiter: f.delimiter}
-	case formDecimal, formVariable:
-		return &form{name: formDecimalText, delimiter: f.delimiter}
-	case formDate:
-		return &form{name: formISODate, delimiter: f.delimiter}
-	case formTimestamp, formMicroStamp:
-		return &form{name: formISOStamp, delimiter: f.delimiter}
-	case formTime, formMicroTime, formMicroDuration:
-		return &form{delimiter: f.delimiter}
-	}
-	return f
-}
-
 // text turns a JSON value, decoded with UseNumber and not null, into input for the input function of the column's PostgreSQL type. A string in a form
 // that has no strings is PostgreSQL's own text, for a value that Debezium's type cannot represent.
-func (f *form) text(value any) (string, error) {
+func (f *Form) text(value any) (string, error) {
 	switch v := value.(type) {
 	case bool:
 		if f.name == formBit {
@@ -93,7 +37,7 @@ func (f *form) text(value any) (string, error) {
 	return "", fmt.Errorf("a %T is no JSON value", value)
 }
 
-func (f *form) number(n json.Number) (string, error) {
+func (f *Form) number(n json.Number) (string, error) {
 	switch f.name {
 	case "", formBytes: // not bytes: an integer or a float
 		return n.String(), nil
@@ -119,7 +63,7 @@ func (f *form) number(n json.Number) (string, error) {
 	return "", fmt.Errorf("a number where form %q has none", f.name)
 }
 
-func (f *form) string(s string) (string, error) {
+func (f *Form) string(s string) (string, error) {
 	switch f.name {
 	case formZonedStamp:
 		return zonedText(s)
@@ -153,7 +97,7 @@ func (f *form) string(s string) (string, error) {
 	return s, nil
 }
 
-func (f *form) object(o map[string]any) (string, error) {
+func (f *Form) object(o map[string]any) (string, error) {
 	switch f.name {
 	case formVariable:
 		scale, err := o["scale"].(json.Number).Int64()
@@ -181,12 +125,12 @@ func (f *form) object(o map[string]any) (string, error) {
 }
 
 // array returns an array literal; nested arrays are dimensions.
-func (f *form) array(list []any) (string, error) {
+func (f *Form) array(list []any) (string, error) {
 	var b strings.Builder
 	b.WriteByte('{')
 	for i, item := range list {
 		if i > 0 {
-			b.WriteByte(f.items.delimiter)
+			b.WriteByte(f.delimiter)
 		}
 		deeper, dimension := item.([]any)
 		switch {

@@ -1,4 +1,4 @@
-package integration
+package verdict
 
 import (
 	"bufio"
@@ -11,7 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Archived is a record of an archive of JSON lines, read by this package's own code.
+// Archived is a record of an archive of JSON lines.
 type Archived struct {
 	Number    int64           `json:"n"`
 	ID        string          `json:"id"`

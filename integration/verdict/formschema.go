@@ -1,4 +1,4 @@
-package integration
+package verdict
 
 import (
 	"fmt"
@@ -35,7 +35,7 @@ func (s *connectSchema) byName() map[string]connectSchema {
 }
 
 // agree returns an error unless a schema describes this form of a column to a reader.
-func (f *form) agree(s connectSchema) error {
+func (f *Form) agree(s connectSchema) error {
 	want := connectSchema{Name: f.name}
 	switch f.name {
 	case formArray:

@@ -1,7 +1,6 @@
-package integration
+package verdict
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -39,38 +38,21 @@ type RowChange struct {
 	Query       string // current_query() of the backend
 }
 
-// Row is a row as JSON, in the representation of the topics: timestamps are in microseconds.
-type Row map[string]any
-
-// Text returns the row in a form that can be compared.
-func (r Row) Text() string {
-	text, err := json.Marshal(r) // sorts the keys
-	if err != nil {
-		panic(fmt.Sprintf("marshal what was unmarshalled: %v", err))
+// order returns the place of each transaction in commit order, by the LSN of its commit record.
+func (t *Truth) order() map[string]int {
+	order := map[string]int{}
+	for i, commit := range t.Commits {
+		order[commit.LSN] = i
 	}
-	return string(text)
+	return order
 }
 
-// only returns the row with only these columns.
-func (r Row) only(columns []string) Row {
-	part := Row{}
-	for _, column := range columns {
-		part[column] = r[column]
+// key returns the key of a row of a table; "" if the table has none.
+func (t *Truth) key(table string, row Row) string {
+	if columns := t.Keys[table]; columns != nil {
+		return row.Key(columns)
 	}
-	return part
-}
-
-func parseRow(text []byte) (Row, error) {
-	if text == nil {
-		return nil, nil
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
-	var row Row
-	if err := decoder.Decode(&row); err != nil {
-		return nil, fmt.Errorf("row %s: %w", text, err)
-	}
-	return row, nil
+	return ""
 }
 
 // Watch creates the triggers on tables; changes of the tables from then on are part of the truth.

@@ -1,17 +1,14 @@
-package integration
+package verdict
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 )
 
-// unavailable is the placeholder in a record for a value that is not in the WAL.
-const unavailable = "__debezium_unavailable_value"
+// Unavailable is the placeholder in a record for a value that is not in the WAL.
+const Unavailable = "__debezium_unavailable_value"
 
 // Fold is the state of a table for a consumer that has read its topic, of one partition, from the start: the last row of each key.
 type Fold struct {
@@ -26,14 +23,24 @@ type Fold struct {
 	moved map[string]bool // keys that rows have been moved to since they were last read
 }
 
-// NewFold returns an empty Fold. The key columns identify the rows of the table.
-func NewFold(table string, key []string) *Fold {
+// FoldTopic folds the committed records of a table's topic. The key columns identify the rows of the table.
+func FoldTopic(table string, key []string, records []Record) (*Fold, error) {
+	f := newFold(table, key)
+	for _, r := range records {
+		if err := f.add(r); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+func newFold(table string, key []string) *Fold {
 	return &Fold{Rows: map[string]Row{}, table: table, key: key, gone: map[string]Row{}, seen: map[string]bool{}, moved: map[string]bool{}}
 }
 
-// Add adds the next committed record.
-func (f *Fold) Add(r Record) error {
-	e, err := parseEvent(r)
+// add adds the next committed record.
+func (f *Fold) add(r Record) error {
+	e, err := ParseEvent(r)
 	if err != nil {
 		return err
 	}
@@ -48,7 +55,7 @@ func (f *Fold) Add(r Record) error {
 	}
 	switch e.Op {
 	case "d":
-		id := e.Before.only(f.key).Text()
+		id := e.Before.Key(f.key)
 		f.gone[id] = f.Rows[id]
 		delete(f.Rows, id)
 	case "t":
@@ -67,7 +74,7 @@ func (f *Fold) Add(r Record) error {
 
 // put stores a row. Values that are missing from the record are taken from the former row, under the old key if the key has changed.
 func (f *Fold) put(e *Event) error {
-	id := e.After.only(f.key).Text()
+	id := e.After.Key(f.key)
 	before := f.Rows[id]
 	if old := e.Headers["__debezium.oldkey"]; old != "" {
 		key, err := parseRow([]byte(old))
@@ -78,7 +85,7 @@ func (f *Fold) put(e *Event) error {
 		f.moved[string(e.Key)] = true
 	}
 	for column, value := range e.After {
-		if value == unavailable && before != nil {
+		if value == Unavailable && before != nil {
 			e.After[column] = before[column]
 		}
 	}
@@ -116,7 +123,7 @@ func (f *Fold) Compare(rows map[string]Row) (wrong []string) {
 		switch {
 		case got == nil:
 			wrong = append(wrong, fmt.Sprintf("%s: row %s is missing", f.table, id))
-		case strings.Contains(got.Text(), unavailable):
+		case strings.Contains(got.Text(), Unavailable):
 			wrong = append(wrong, fmt.Sprintf("%s: row %s has lost a value: %.300s", f.table, id, got.Text()))
 		case got.Text() != want:
 			wrong = append(wrong, fmt.Sprintf("%s: row %s is %.300s, want %.300s", f.table, id, got.Text(), want))
@@ -128,27 +135,4 @@ func (f *Fold) Compare(rows map[string]Row) (wrong []string) {
 		}
 	}
 	return wrong
-}
-
-// LoadRows reads a table for Compare.
-func LoadRows(ctx context.Context, conn *pgx.Conn, table string, key []string) (map[string]Row, error) {
-	rows, err := conn.Query(ctx, "SELECT to_jsonb(t)::text FROM "+table+" AS t")
-	if err != nil {
-		return nil, err
-	}
-	loaded := map[string]Row{}
-	var text string
-	_, err = pgx.ForEachRow(rows, []any{&text}, func() error {
-		row, err := parseRow([]byte(text))
-		if err != nil {
-			return err
-		}
-		id := row.only(key).Text()
-		if loaded[id] != nil {
-			return fmt.Errorf("%s: two rows %s", table, id)
-		}
-		loaded[id] = row
-		return nil
-	})
-	return loaded, err
 }

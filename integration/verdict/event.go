@@ -1,4 +1,4 @@
-package integration
+package verdict
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Event is a record of a table's topic, read by this package's own code.
+// Event is a record of a table's topic.
 type Event struct {
 	Record
 	ID        string // header pgtee-event-id
@@ -49,10 +49,11 @@ type Attribution struct {
 	Reason   string `json:"reason"`
 }
 
-func parseEvent(r Record) (Event, error) {
-	e := Event{Record: r, ID: r.Headers["pgtee-event-id"], Tombstone: r.Value == nil}
+// ParseEvent reads a record of a table's topic: JSON without schemas.
+func ParseEvent(r Record) (Event, error) {
+	e := Event{Record: r, ID: r.EventID(), Tombstone: r.Value == nil}
 	var err error
-	if e.Commit, _, err = placeOf(e.ID); err != nil || e.Tombstone {
+	if e.Commit, _, err = parseID(e.ID); err != nil || e.Tombstone {
 		return e, err
 	}
 	if err := json.Unmarshal(r.Value, &e); err != nil {
@@ -77,9 +78,9 @@ func orNil(text json.RawMessage) []byte {
 	return text
 }
 
-// placeOf extracts the LSN of the commit record and the number of the change from an event id: system/slot/timeline/0/16B3748/ordinal. Records of a
+// parseID extracts the LSN of the commit record and the number of the change from an event id: system/slot/timeline/0/16B3748/ordinal. Records of a
 // transaction as a whole are ordered after its changes, except for BEGIN. A row read by a snapshot has the LSN at which it was read.
-func placeOf(id string) (commit string, ordinal int, err error) {
+func parseID(id string) (commit string, ordinal int, err error) {
 	parts := strings.Split(id, "/")
 	if len(parts) != 6 {
 		return "", 0, fmt.Errorf("event id %q: want system/slot/timeline/LSN/ordinal", id)
