@@ -128,9 +128,8 @@ func (c *checker) checkTable(table string, want map[place][]expected, records []
 // checkGroup compares the events of one transaction for one key.
 func (c *checker) checkGroup(table string, at place, want []expected, got []*Event) {
 	left := slices.Clone(want)
-	inOrder := len(want) == len(got)
-	for i, e := range got {
-		inOrder = inOrder && e.content() == want[i].content
+	surplus := false
+	for _, e := range got {
 		k := slices.IndexFunc(left, func(x expected) bool { return x.content == e.content() })
 		if k >= 0 {
 			c.checkAuthor(table, e, left[k].change)
@@ -144,13 +143,14 @@ func (c *checker) checkGroup(table string, at place, want []expected, got []*Eve
 			c.Invented++
 			c.detail("invented: %s commit %s key %s: %s", table, at.commit, at.key, e.content())
 		}
-		inOrder = true // already counted
+		surplus = true
 	}
 	c.Lost += len(left)
 	for _, x := range left {
 		c.detail("lost: %s commit %s key %s: %s", table, at.commit, at.key, x.content)
 	}
-	if len(left) == 0 && !inOrder {
+	inOrder := slices.EqualFunc(want, got, func(x expected, e *Event) bool { return x.content == e.content() })
+	if len(left) == 0 && !surplus && !inOrder {
 		c.Reordered++
 		c.detail("reordered: %s within commit %s, key %s", table, at.commit, at.key)
 	}

@@ -58,6 +58,12 @@ func TestCheckSeesEachFault(t *testing.T) {
 		{"commits swapped", func(r []Record) []Record { return []Record{r[2], r[3], r[4], r[0], r[1]} }, "lost=0 duplicated=0 reordered=2 misattributed=0 unattributed=0 invented=0"},
 		{"changes of a key swapped", func(r []Record) []Record { return []Record{r[0], r[1], r[3], r[4], r[2]} }, "lost=0 duplicated=0 reordered=1 misattributed=0 unattributed=0 invented=0"},
 		{"rolled-back row", func(r []Record) []Record { return append(r, record("0/90", "0", 3, "c", 10)) }, "lost=0 duplicated=0 reordered=0 misattributed=0 unattributed=0 invented=1"},
+		{"rolled-back delete", func(r []Record) []Record {
+			return append(r, record("0/90", "0", 3, "d", 10), record("0/90", "0.1", 3, "", 10))
+		}, "lost=0 duplicated=0 reordered=0 misattributed=0 unattributed=0 invented=2"},
+		{"published three times", func(r []Record) []Record {
+			return append(r, record("0/80", "2", 1, "u", 20), record("0/80", "3", 1, "u", 20))
+		}, "lost=0 duplicated=2 reordered=0 misattributed=0 unattributed=0 invented=0"},
 		{"altered value", edit(0, `"stmt":"n1"`, `"stmt":"n9"`), "lost=1 duplicated=0 reordered=0 misattributed=0 unattributed=0 invented=1"},
 		{"another user", edit(0, "ann", "bob"), "lost=0 duplicated=0 reordered=0 misattributed=1 unattributed=0 invented=0"},
 		{"another backend", edit(1, `"pid":10`, `"pid":20`), "lost=0 duplicated=0 reordered=0 misattributed=1 unattributed=0 invented=0"},
