@@ -77,6 +77,22 @@ func classifyAll(list []Statement, sql []byte, lexis Lexis) {
 	}
 }
 
+// Readable returns sql up to the first token that cannot be read, without the white space before it: of a text that was cut off, what remains if its last
+// literal, name or comment has no end.
+func Readable(sql []byte, lexis Lexis) []byte {
+	l := newLexer(sql, lexis)
+	for end := 0; ; {
+		switch t := l.next(); t.kind {
+		case endOfText:
+			return sql
+		case unreadable:
+			return sql[:end]
+		default:
+			end = t.end
+		}
+	}
+}
+
 // Unread returns a single writing statement in place of a text that Split cannot read.
 func Unread(sql []byte, lexis Lexis) Statement {
 	secret := mentionsSecret(sql)

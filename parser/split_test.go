@@ -202,3 +202,20 @@ func TestSplitBeginning(t *testing.T) {
 		t.Error("VACUUM is one that may run in a transaction block")
 	}
 }
+
+// TestReadable: what remains of a text that was cut off.
+func TestReadable(t *testing.T) {
+	for sql, want := range map[string]string{
+		"":                              "",
+		"SELECT 1 ":                     "SELECT 1 ",
+		"INSERT INTO t VALUES (1, 'it":  "INSERT INTO t VALUES (1,",
+		"INSERT INTO t VALUES ('a', $$": "INSERT INTO t VALUES ('a',",
+		`SELECT "na`:                    "SELECT",
+		"SELECT 1 /* it":                "SELECT 1",
+		"'it":                           "",
+	} {
+		if got := string(Readable([]byte(sql), Lexis{StandardConformingStrings: true})); got != want {
+			t.Errorf("%q: %q, want %q", sql, got, want)
+		}
+	}
+}

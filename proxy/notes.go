@@ -65,7 +65,8 @@ type notes struct {
 	counter        uint32 // number of notes
 	statement      uint32 // number of the client's statements
 	now            func() time.Time
-	userName       string // user name in the last note
+	latest         *latest // of the session
+	userName       string  // user name in the last note
 	userTag        uint64
 }
 
@@ -148,13 +149,15 @@ func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte 
 	if set.client != utf8Name && !isASCII(set.user) { // the server writes the name in UTF-8
 		s.flags |= note.FlagAnyUser
 	}
+	at := n.now()
+	n.latest.set(s, set, at)
 	p := note.Payload{
 		Flags:       s.flags | n.flags | n.unsure | n.bindingFlag(first) | set.lexisFlags(),
 		ProxyID:     n.proxy,
 		Session:     n.session,
 		Counter:     n.counter,
 		Statement:   n.statement,
-		Time:        n.now(),
+		Time:        at,
 		Client:      n.client,
 		Fingerprint: s.fingerprint,
 		Process:     n.pid,

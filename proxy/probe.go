@@ -76,6 +76,7 @@ func (s *session) prepareNotes() error {
 		client:         s.from,
 		pid:            pid,
 		now:            time.Now,
+		latest:         &s.latest,
 	}
 	problem, err := s.probe()
 	if err != nil {

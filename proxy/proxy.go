@@ -29,6 +29,7 @@ type Config struct {
 	Attribution    Attribution
 	Key            []byte   // 32 bytes with which notes are signed; not needed with OutboxOff
 	SQLText        bool     // false: notes hold no SQL text
+	Literals       bool     // Sessions shows the literals of statements; notes always hold them
 	RequireOutbox  bool     // refuse sessions of databases without an outbox
 	TrustedOwners  []string // roles without superuser rights that may own schema pgtee; see access
 	ProxyHeader    bool     // each connection begins with a PROXY protocol header

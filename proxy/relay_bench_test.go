@@ -89,7 +89,7 @@ func benchSession(b *testing.B, kind Outbox, client, server net.Conn) *session {
 		s.database.outbox.Store(knownSchema())
 		s.database.emits.Store(true)
 		s.database.vocabulary.learn(map[string]struct{}{}, time.Now(), time.Now())
-		s.notes = &notes{signer: note.MasterKey(testKey).Signer(1), sqlText: true, pid: 4711, now: time.Now}
+		s.notes = &notes{signer: note.MasterKey(testKey).Signer(1), sqlText: true, pid: 4711, now: time.Now, latest: &s.latest}
 	}
 	return s
 }

@@ -40,6 +40,7 @@ type session struct {
 
 	introduced atomic.Pointer[SessionInfo] // for Sessions; nil until the session has logged in
 	work       work
+	latest     latest
 
 	// Used by the request side only.
 	notes      *notes // nil: no note is ever sent in this session

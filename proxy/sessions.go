@@ -4,7 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
+
+	"github.com/pgtee/pgtee/outbox/note"
+	"github.com/pgtee/pgtee/parser"
 )
 
 // SessionInfo is what an operator may see of a session.
@@ -20,6 +25,9 @@ type SessionInfo struct {
 	Encrypted   bool // whether the connection between client and proxy uses TLS
 	Replication bool
 	State       string // "active", "idle", "idle in transaction", "idle in failed transaction"
+
+	Statement   string    // the last one whose note has its text, in the form of Config.Literals, cut; "": there is none
+	StatementAt time.Time // when it was sent; zero if there is none
 
 	Queries     int64 // as in Stats
 	Notes       int64
@@ -50,10 +58,51 @@ func (p *Proxy) Sessions() []SessionInfo {
 			info.State = s.pending.state()
 			info.Queries, info.Notes, info.NoteBytes = s.work.queries.Load(), s.work.notes.Load(), s.work.injected.Load()
 			info.ClientBytes, info.ServerBytes = s.up.received.Load(), s.down.received.Load()
+			info.Statement, info.StatementAt = s.latest.show(s.terms.Literals)
 			list = append(list, info)
 		}
 	}
 	return list
+}
+
+// maxLatestBytes is how much of a statement is kept for Sessions: as much as pg_stat_activity shows by default.
+const maxLatestBytes = 1 << 10
+
+// latest is the last statement that a note of a session is for. The request side sets it, Sessions reads it.
+type latest struct {
+	mu    sync.Mutex
+	text  []byte // as the note has it, so without credentials, up to maxLatestBytes
+	cut   bool   // it is longer
+	lexis parser.Lexis
+	at    time.Time
+}
+
+// set takes the subject of a note. Notes of no statement leave the last one.
+func (l *latest) set(s subject, set *settings, at time.Time) {
+	if s.flags&note.FlagNameless != 0 && len(s.sql) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text[:0], set.encoding.cut(s.sql, maxLatestBytes)...)
+	l.cut, l.lexis, l.at = len(s.sql) > maxLatestBytes, set.lexis, at
+}
+
+// show returns the text as it may be shown.
+func (l *latest) show(literals bool) (text string, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.text) == 0 {
+		return "", time.Time{}
+	}
+	sql, more := l.text, ""
+	if l.cut {
+		sql, more = parser.Readable(sql, l.lexis), " …"
+	}
+	if !literals {
+		sql = parser.Normalize(nil, sql, l.lexis)
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(string(sql), "\uFFFD")) + more, l.at
 }
 
 // state returns the session's state as pg_stat_activity would show it.

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // TestSessions: who is there, what each does, and that one of them can be ended.
@@ -62,4 +64,56 @@ func TestSessions(t *testing.T) {
 			t.Error("a session was ended twice")
 		}
 	})
+}
+
+// TestLatestStatement: Sessions shows the statement of the last note as it may be published, bounded, and none where notes have no text.
+func TestLatestStatement(t *testing.T) {
+	long := "INSERT INTO t VALUES (1, '" + strings.Repeat("é", maxLatestBytes) + "')"
+	for name, test := range map[string]struct {
+		alter func(*Config)
+		says  []string // Query
+		want  string
+	}{
+		"nothing yet":          {nil, nil, ""},
+		"only reads":           {nil, []string{"SELECT 'a'"}, ""},
+		"a write":              {nil, []string{" INSERT INTO t VALUES (1, 'a')"}, "INSERT INTO t VALUES ($1, $2)"},
+		"a write, then a read": {nil, []string{"UPDATE t SET a = 1", "SELECT 'a'"}, "UPDATE t SET a = $1"},
+		"the last of several":  {nil, []string{"UPDATE t SET a = 1; DELETE FROM t"}, "DELETE FROM t"},
+		"extended protocol":    {nil, []string{"UPDATE t SET a = 1", "extended: DELETE FROM t WHERE a = 2"}, "DELETE FROM t WHERE a = $1"},
+		"with literals":        {func(c *Config) { c.Literals = true }, []string{"UPDATE t SET a = 'x'"}, "UPDATE t SET a = 'x'"},
+		"a credential":         {func(c *Config) { c.Literals = true }, []string{"ALTER ROLE ann PASSWORD 'x'"}, "ALTER ROLE ann PASSWORD '<redacted>'"},
+		"a note of no text":    {func(c *Config) { c.SQLText = false }, []string{"UPDATE t SET a = 1"}, ""},
+		"one note for all":     {func(c *Config) { c.Attribution = AttributionTransaction }, []string{"UPDATE t SET a = 1"}, ""},
+		"cut in a literal":     {nil, []string{long}, "INSERT INTO t VALUES ($1, …"},
+		"the same in full":     {func(c *Config) { c.Literals = true }, []string{long}, "INSERT INTO t VALUES (1, …"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				config := Config{Key: testKey, SQLText: true}
+				if test.alter != nil {
+					test.alter(&config)
+				}
+				h := newHouse(t, config)
+				setUp(h.proxy, "server")
+				h.known = true
+				ann := h.enter("abcd", annInShop)
+				time.Sleep(time.Second)
+				for _, sql := range test.says {
+					if text, extended := strings.CutPrefix(sql, "extended: "); extended {
+						ann.says("Parse `` `"+text+"`", "Bind `` ``", "Execute `` 0", "Sync")
+					} else {
+						ann.says("Query `" + sql + "`")
+					}
+				}
+				synctest.Wait()
+				s := h.proxy.Sessions()[0]
+				if s.Statement != test.want {
+					t.Errorf("the last statement is %q, want %q", s.Statement, test.want)
+				}
+				if at := time.Now(); test.want == "" && !s.StatementAt.IsZero() || test.want != "" && !s.StatementAt.Equal(at) {
+					t.Errorf("it was sent at %s, not at %s", s.StatementAt, at)
+				}
+			})
+		})
+	}
 }

@@ -41,8 +41,8 @@ func newTerms(config Config) (*terms, error) {
 	return t, err
 }
 
-// Reload puts into effect those parts of a configuration that may change while clients are served: Key, TLS, SQLText, Attribution, RequireOutbox and
-// TrustedOwners for sessions that begin from now on, and Limits for all sessions. Without a Key, the present one stays in effect. After an error
+// Reload puts into effect those parts of a configuration that may change while clients are served: Key, TLS, SQLText, Literals, Attribution,
+// RequireOutbox and TrustedOwners for sessions that begin from now on, and Limits for all sessions. Without a Key, the present one stays in effect. After an error
 // nothing has changed.
 func (p *Proxy) Reload(config Config) error {
 	changed := p.terms.Load().Config
@@ -50,7 +50,7 @@ func (p *Proxy) Reload(config Config) error {
 	if len(config.Key) > 0 {
 		changed.Key = config.Key
 	}
-	changed.SQLText, changed.Attribution = config.SQLText, config.Attribution
+	changed.SQLText, changed.Literals, changed.Attribution = config.SQLText, config.Literals, config.Attribution
 	changed.RequireOutbox, changed.TrustedOwners = config.RequireOutbox, config.TrustedOwners
 	t, err := newTerms(changed)
 	if err != nil {

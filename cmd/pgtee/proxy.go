@@ -22,7 +22,7 @@ type outboxFlags struct {
 
 // textFlags choose how much SQL is published.
 type textFlags struct {
-	SQLText string `name:"sql-text" help:"SQL text in the events: ${enum} (normalised: without literals)." enum:"normalised,full,off" default:"normalised" reload:""`
+	SQLText string `name:"sql-text" help:"SQL text in the events and in the console: ${enum} (normalised: without literals)." enum:"normalised,full,off" default:"normalised" reload:""`
 }
 
 // serviceFlags are shared by the commands that run until they are stopped.
@@ -124,6 +124,7 @@ func (f proxyFlags) config(postgres postgresFlags, noteForm outboxFlags, text te
 		Target:        postgres.target(),
 		KeepAlive:     f.keepAliveFlags.config(),
 		SQLText:       text.SQLText != "off",
+		Literals:      text.SQLText == "full",
 		RequireOutbox: f.RequireOutbox,
 		TrustedOwners: f.TrustOwner,
 		ProxyHeader:   f.ProxyProtocol,

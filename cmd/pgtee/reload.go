@@ -74,12 +74,12 @@ func (r *reloadable) reload(p *listeningProxy, known []note.MasterKey, level zap
 	if known != nil && len(keys) > 0 && !isKnown(known, keys[0]) {
 		return fmt.Errorf("--key %s: the publisher in this process does not know the first key: make it the second line, restart, then swap them", next.key.Key)
 	}
+	if known != nil {
+		next.text = textFlags{r.values["sql-text"].text}
+	}
 	config, err := next.config(next.postgres, next.noteForm, next.text, keys, log)
 	if err != nil {
 		return err
-	}
-	if known != nil {
-		config.SQLText = r.values["sql-text"].text != "off"
 	}
 	if err := p.Reload(config); err != nil {
 		return err

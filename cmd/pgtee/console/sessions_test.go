@@ -5,15 +5,19 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pgtee/pgtee/proxy"
 )
 
-// oneSession is a proxy with one busy session.
+// oneSession is a proxy with one busy session, and one that has written nothing.
 type oneSession struct{ noSessions }
 
+const lastStatement = `UPDATE till SET note = '"><img src=x onerror=alert(1)>'`
+
 func (oneSession) Sessions() []proxy.SessionInfo {
-	return []proxy.SessionInfo{{ID: "7", Session: "652f", User: "ann", Database: "shop", Client: "10.0.0.9:51000", State: "active", Queries: 1234, Notes: 56, NoteBytes: 2048, ClientBytes: 3 << 10, ServerBytes: 4 << 20}}
+	return []proxy.SessionInfo{{ID: "8", User: "bea", State: "idle"}, {ID: "7", Session: "652f", User: "ann", Database: "shop", Client: "10.0.0.9:51000", State: "active", Queries: 1234, Notes: 56, NoteBytes: 2048, ClientBytes: 3 << 10, ServerBytes: 4 << 20,
+		Statement: lastStatement, StatementAt: time.Date(2025, 1, 31, 12, 0, 0, 0, time.UTC)}}
 }
 
 // TestSessions: who is busy, and what each has written; a reader may not end a session.
@@ -21,8 +25,15 @@ func TestSessions(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.Sessions = oneSession{} })
 	page := f.page("/sessions")
 	f.expect(page, "ann", "active", "1\u202f234", "2.0 kB sent for them", "3.0 kB", "4.0 MB", `href="/live?session=652f"`, `href="/session?id=652f"`)
+	f.expect(page, "<code>UPDATE till SET note = &#39;&#34;&gt;&lt;img", "2025-01-31 12:00:00.000")
 	if strings.Contains(page, "/sessions/terminate") {
 		t.Error("a reader is offered to end a session")
+	}
+	f = newFixture(t, func(c *Config) { c.Sessions, c.Open = oneSession{}, Admin })
+	page = f.page("/sessions")
+	f.expect(page, "End the session of bea, from a Unix socket? What it runs", "10.0.0.9:51000? Its last statement: UPDATE till SET note = &#39;&#34;&gt;&lt;img")
+	if strings.Contains(page, "<img") {
+		t.Error("a statement is markup")
 	}
 }
 
