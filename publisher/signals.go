@@ -93,15 +93,12 @@ func (p *Publisher) execute(s *outbox.SignalRecord) error {
 	return nil
 }
 
-// allTables is what the server sends instead of more names than a signal can have.
-const allTables = "*.*"
-
 // handleMissed counts and logs the tables with missing changes, limits the signal to them, and reports whether a resync will make up for them.
 func (p *Publisher) handleMissed(s *outbox.SignalRecord) (resync bool, err error) {
 	var tables []string
 	for _, name := range s.Tables {
 		schema, table, _ := strings.Cut(name, ".")
-		if name == allTables || p.cfg.Shape.Includes(schema, table) && !shape.MatchesAny(p.cfg.EventTables, name) { // the copy leaves out the others
+		if name == snapshot.AllTables || p.cfg.Shape.Includes(schema, table) && !shape.MatchesAny(p.cfg.EventTables, name) { // the copy leaves out the others
 			tables = append(tables, name)
 		}
 	}

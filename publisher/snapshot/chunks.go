@@ -107,8 +107,15 @@ func (s *State) orNil() *State {
 	return s
 }
 
-// Stats describes the current copy.
+// Stats describes the current copy, and how the last ones ended.
 func (c *Copier) Stats() Stats {
+	s := c.work()
+	s.Finished = c.state.Finished
+	return s
+}
+
+// work describes the current copy.
+func (c *Copier) work() Stats {
 	work := c.Current()
 	if work == nil {
 		if len(c.state.Copies) > 0 {

@@ -1,7 +1,10 @@
 package snapshot
 
 import (
+	"encoding/json"
 	"fmt"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,6 +156,57 @@ func TestSignals(t *testing.T) {
 	}
 	if !c.ended("a") || !c.ended("b") {
 		t.Errorf("finished: %+v", c.state.Finished)
+	}
+}
+
+// A copy that was stopped can be requested again, as it was requested, unless that is not known. A copy that has finished cannot.
+func TestAgain(t *testing.T) {
+	c := testCopier(Config{Open: func() TableReader { return nil }})
+	some := []outbox.SignalCondition{{Table: "public.t", Filter: "id > 5"}}
+	long := make([]string, 100)
+	for i := range long {
+		long[i] = "public.a_long_name_of_a_table"
+	}
+	for id, s := range map[string]struct {
+		request Copy
+		why     string
+		want    *outbox.SignalRecord
+	}{
+		"some":     {Copy{Tables: []string{"public.t"}, Conditions: some}, "stopped by a signal", &outbox.SignalRecord{Type: outbox.ExecuteSnapshot, Tables: []string{"public.t"}, Conditions: some}},
+		"all":      {Copy{Initial: true}, "public.t: no such column", &outbox.SignalRecord{Type: outbox.ExecuteSnapshot, Tables: []string{AllTables}}},
+		"missed-1": {Copy{Tables: []string{"public.t"}, Roots: map[string]uint32{"public.t": 7}, Resync: true}, "stopped by a signal", &outbox.SignalRecord{Type: outbox.Resync, Tables: []string{"public.t"}}},
+		"long":     {Copy{Tables: long}, "stopped by a signal", nil},
+		"fewer":    {Copy{Tables: []string{"public.*"}, Except: []string{"public.t"}}, "stopped by a signal", nil},
+		"finished": {Copy{Tables: []string{"public.t"}}, "", nil},
+	} {
+		s.request.ID = id
+		c.request(s.request)
+		c.end(id, s.why)
+		kept, err := json.Marshal(c.State())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read State
+		if err := json.Unmarshal(kept, &read); err != nil {
+			t.Fatal(err)
+		}
+		got := read.Finished[len(read.Finished)-1].Again()
+		if got != nil {
+			if why := c.Obey(got); why != "" {
+				t.Errorf("%s: refused: %s", id, why)
+			}
+			if why := c.Obey(got); !strings.Contains(why, "under way") {
+				t.Errorf("%s: requested twice: %q", id, why)
+			}
+			if work := c.Stats(); work.ID != got.ID || got.Missed() || len(work.Finished) == 0 {
+				t.Errorf("%s: the publisher works on %+v, after signal %+v", id, work, got)
+			}
+			c.end(got.ID, "")
+			got.ID = ""
+		}
+		if !reflect.DeepEqual(got, s.want) {
+			t.Errorf("%s: %+v, want %+v", id, got, s.want)
+		}
 	}
 }
 

@@ -235,6 +235,10 @@ func (c *Copier) end(id, why string) {
 	}
 	ended := c.state.Copies[i]
 	c.state.Copies = slices.Delete(c.state.Copies, i, i+1)
-	c.Remember(FinishedCopy{ID: id, Stopped: why != "", Why: why, Tables: ended.TablesDone, Rows: ended.RowsDone, Unmatched: ended.Unmatched})
+	f := FinishedCopy{ID: id, Stopped: why != "", Why: why, Tables: ended.TablesDone, Rows: ended.RowsDone, Unmatched: ended.Unmatched}
+	if f.Stopped {
+		f.Request = requestOf(&ended)
+	}
+	c.Remember(f)
 	c.Log.Info("snapshot ended", zap.String("id", id), zap.Int("tables", ended.TablesDone), zap.Int64("rows", ended.RowsDone), zap.String("why", why))
 }

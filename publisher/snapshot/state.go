@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -84,12 +85,49 @@ type FinishedCopy struct {
 	Rows     int64     `json:"rows"`
 
 	Unmatched []string `json:"unmatched,omitempty"`
+	Request   *Request `json:"request,omitempty"` // of a copy that was stopped; nil: it is not known
+}
+
+// Request is what a copy was requested for.
+type Request struct {
+	Tables     []string                 `json:"tables,omitempty"` // these and the others are as in Copy
+	Conditions []outbox.SignalCondition `json:"conditions,omitempty"`
+	Resync     bool                     `json:"resync,omitempty"`
 }
 
 const (
 	maxWhy       = 1 << 10 // in bytes
 	maxUnmatched = 20
+	maxRequest   = 1 << 10 // in bytes of JSON
 )
+
+// AllTables is the pattern with which a signal names every table, since it must name some.
+const AllTables = "*.*"
+
+// Again returns a signal that requests a stopped copy once more; nil if its request is not known. The id of the new copy follows from the end of the
+// stopped one, so that a second request is refused while the first one is under way.
+func (f *FinishedCopy) Again() *outbox.SignalRecord {
+	if !f.Stopped || f.Request == nil {
+		return nil
+	}
+	s := &outbox.SignalRecord{ID: "again-" + f.Finished.UTC().Format("20060102T150405.000000"), Type: outbox.ExecuteSnapshot, Tables: f.Request.Tables, Conditions: f.Request.Conditions}
+	if f.Request.Resync {
+		s.Type = outbox.Resync
+	}
+	if len(s.Tables) == 0 {
+		s.Tables = []string{AllTables}
+	}
+	return s
+}
+
+// requestOf returns the request of a copy; nil if it is too long to be kept, or if tables were excluded later, which no request can express.
+func requestOf(c *Copy) *Request {
+	r := &Request{c.Tables, c.Conditions, c.Resync}
+	if text, err := json.Marshal(r); err != nil || len(text) > maxRequest || len(c.Except) > 0 {
+		return nil
+	}
+	return r
+}
 
 // shorten bounds the size of the entry in the progress record.
 func (f *FinishedCopy) shorten() {
@@ -99,7 +137,7 @@ func (f *FinishedCopy) shorten() {
 	f.Unmatched = f.Unmatched[:min(len(f.Unmatched), maxUnmatched)]
 }
 
-// Stats describes the current copy.
+// Stats describes the current copy, and how the last ones ended.
 type Stats struct {
 	State         string // "" (none), "waiting", "copying", "paused"
 	ID            string
@@ -113,6 +151,8 @@ type Stats struct {
 	Since         time.Time // time of the request
 	TotalRows     int64     // rows of published chunks, in all snapshots since the publisher was created
 	TotalTables   int64     // completed tables, in the same snapshots
+
+	Finished []FinishedCopy // the last few, newest last; they must not be modified
 }
 
 // SignalPlace says how far the topic of signals has been read.

@@ -49,7 +49,7 @@ type Stream struct {
 	Check      func(context.Context) (outbox.Report, error)
 	Tables     func(context.Context) ([]outbox.Table, error)
 	Uncaptured func(context.Context) ([]outbox.Capture, error)
-	Signal     func(context.Context, *outbox.SignalRecord) error // asks the publisher to pause, resume or cancel a snapshot
+	Signal     func(context.Context, *outbox.SignalRecord) error // asks the publisher to take, pause, resume or cancel a snapshot
 }
 
 // Sessions gives access to the sessions of a proxy.

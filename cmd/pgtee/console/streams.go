@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // streamState is the state of one stream on the page of streams.
@@ -27,7 +29,30 @@ type streamState struct {
 	SeriesURL  string
 	BatchSize  float64       // events per Kafka transaction
 	CopyLeft   time.Duration // predicted time until the snapshot has ended; 0: unknown
+	Copied     []endedCopy   // the last snapshots, newest first
 	KafkaError string
+}
+
+// endedCopy is a snapshot that has ended.
+type endedCopy struct {
+	snapshot.FinishedCopy
+	Again     *outbox.SignalRecord // requests it once more if it was stopped; nil: see FinishedCopy.Again
+	Requested bool                 // it has been requested once more
+}
+
+// Patterns returns the patterns of the tables that it was requested for.
+func (e endedCopy) Patterns() []string { return e.Again.Tables }
+
+// Empties reports whether requesting it once more empties the topics of its tables first.
+func (e endedCopy) Empties() bool { return e.Again.Type == outbox.Resync }
+
+func endedCopies(now snapshot.Stats) (list []endedCopy) {
+	for _, f := range slices.Backward(now.Finished) {
+		e := endedCopy{FinishedCopy: f, Again: f.Again()}
+		e.Requested = e.Again != nil && (now.ID == e.Again.ID || slices.ContainsFunc(now.Finished, func(other snapshot.FinishedCopy) bool { return other.ID == e.Again.ID }))
+		list = append(list, e)
+	}
+	return list
 }
 
 // attribution says for how many of the recently written rows the author is verified.
@@ -76,7 +101,7 @@ func (c *Console) streams(r *http.Request, who person) (any, error) {
 		if state.Now.Batches > 0 {
 			state.BatchSize = float64(state.Now.Events) / float64(state.Now.Batches)
 		}
-		state.CopyLeft = untilCopied(samples, state.Now)
+		state.CopyLeft, state.Copied = untilCopied(samples, state.Now), endedCopies(state.Now.Snapshot)
 		var err error
 		if state.Proven, err = c.proven(r.Context(), reading, &s); err != nil && !errors.Is(err, errNoTopic) {
 			state.KafkaError = err.Error()
@@ -127,27 +152,39 @@ func untilCopied(list []sampleOf, now publisher.Stats) time.Duration {
 	return timeFor(left, copied, last.at.Sub(first.at))
 }
 
-// signalSnapshot pauses, resumes or cancels a snapshot.
+// retrySnapshot is what the page sends in place of the type of a signal: the request of a stopped snapshot is sent again.
+const retrySnapshot = "retry"
+
+// signalSnapshot pauses, resumes, cancels or retries a snapshot.
 func (c *Console) signalSnapshot(w http.ResponseWriter, r *http.Request, who person) {
 	s, err := c.stream(r)
 	if err != nil {
 		http.Error(w, "pgtee console: "+err.Error(), http.StatusNotFound)
 		return
 	}
-	signal := outbox.SignalRecord{Type: r.PostFormValue("type"), Snapshot: r.PostFormValue("id")}
+	id := r.PostFormValue("id")
+	signal := &outbox.SignalRecord{Type: r.PostFormValue("type"), Snapshot: id}
 	switch signal.Type {
 	case outbox.PauseSnapshot, outbox.ResumeSnapshot, outbox.StopSnapshot:
+	case retrySnapshot:
+		ended := endedCopies(s.Stats().Snapshot)
+		i := slices.IndexFunc(ended, func(e endedCopy) bool { return e.Again != nil && !e.Requested && e.Again.ID == id })
+		if i < 0 {
+			http.Error(w, "pgtee console: this snapshot cannot be retried any more: go back and look again", http.StatusNotFound)
+			return
+		}
+		signal, id = ended[i].Again, ended[i].ID
 	default:
-		http.Error(w, "pgtee console: a snapshot can be paused, resumed or cancelled", http.StatusBadRequest)
+		http.Error(w, "pgtee console: a snapshot can be paused, resumed, cancelled or retried", http.StatusBadRequest)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
 	defer cancel()
-	if err := s.Signal(ctx, &signal); err != nil {
+	if err := s.Signal(ctx, signal); err != nil {
 		http.Error(w, "pgtee console: "+signal.Type+": "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	c.log.Info("console: a snapshot was controlled", zap.String("who", who.Name), zap.String("signal", signal.Type), zap.String("snapshot", signal.Snapshot), zap.String("from", r.RemoteAddr))
+	c.log.Info("console: a snapshot was controlled", zap.String("who", who.Name), zap.String("signal", signal.Type), zap.String("snapshot", id), zap.String("requested", signal.ID), zap.String("from", r.RemoteAddr))
 	http.Redirect(w, r, c.link("/streams", s.Prefix), http.StatusSeeOther)
 }
 

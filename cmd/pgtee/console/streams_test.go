@@ -5,12 +5,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // TestSnapshot: an admin sees how long the copy takes, and can pause, resume and cancel it.
@@ -60,6 +62,72 @@ func TestSnapshot(t *testing.T) {
 	}
 	if got := strings.Join(asked, ", "); got != "pause-snapshot 4f2a, resume-snapshot 4f2a, stop-snapshot 4f2a" {
 		t.Errorf("asked of the publisher: %s", got)
+	}
+}
+
+// TestRetrySnapshot: an admin requests a stopped snapshot again, once; the log says who. Others and finished snapshots are refused.
+func TestRetrySnapshot(t *testing.T) {
+	const evil = `"><img src=x onerror=alert(1)>`
+	now := publisher.Stats{State: "publishing"}
+	at := time.Date(2025, 1, 31, 12, 0, 0, 0, time.UTC)
+	request := &snapshot.Request{Tables: []string{evil}, Conditions: []outbox.SignalCondition{{Table: evil, Filter: "id > 5"}}}
+	now.Snapshot.Finished = []snapshot.FinishedCopy{
+		{ID: "whole", Finished: at, Rows: 1234, Tables: 2},
+		{ID: "half", Finished: at.Add(time.Second), Rows: 10, Stopped: true, Why: evil, Request: request},
+		{ID: "emptying", Finished: at.Add(2 * time.Second), Stopped: true, Why: "stopped by a signal", Request: &snapshot.Request{Resync: true}},
+		{ID: "long", Finished: at.Add(3 * time.Second), Stopped: true, Why: "stopped by a signal"},
+	}
+	var asked []*outbox.SignalRecord
+	f := newFixture(t, func(c *Config) {
+		c.Logins = logins(t)
+		c.Streams[0].Stats = func() publisher.Stats { return now }
+		c.Streams[0].Signal = func(_ context.Context, r *outbox.SignalRecord) error {
+			asked = append(asked, r)
+			return nil
+		}
+	})
+	with := func(secret string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+secret) }
+	}
+	retry := func(id string) func(*http.Request) {
+		return func(r *http.Request) {
+			r.Method, r.Body = "POST", io.NopCloser(strings.NewReader(url.Values{"type": {"retry"}, "id": {id}}.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+	}
+	_, page, _ := f.get("/streams", with(readerSecret))
+	f.expect(page, "whole", "1\u202f234", "half", "stopped", "emptying")
+	if strings.Contains(page, ">Retry<") || strings.Contains(page, "<img") {
+		t.Error("a reader is offered to retry, or a reason is markup")
+	}
+	_, page, _ = f.get("/streams", with(adminSecret))
+	f.expect(page, "Copy &#34;&gt;&lt;img", "Copy *.* again, from the beginning? The topics of these tables are emptied first.", "request it with <code>pgtee snapshot start")
+	if n := strings.Count(page, ">Retry<"); n != 2 || strings.Contains(page, "<img") {
+		t.Errorf("%d snapshots can be retried, or one is markup:\n%s", n, page)
+	}
+	half, emptying := now.Snapshot.Finished[1].Again(), now.Snapshot.Finished[2].Again()
+	for _, test := range []struct {
+		id, secret string
+		want       int
+	}{
+		{half.ID, readerSecret, http.StatusForbidden}, {half.ID, adminSecret, http.StatusSeeOther}, {emptying.ID, adminSecret, http.StatusSeeOther},
+		{"half", adminSecret, http.StatusNotFound}, {"whole", adminSecret, http.StatusNotFound}, {"", adminSecret, http.StatusNotFound},
+	} {
+		if status, body, _ := f.get("/streams/snapshot", with(test.secret), retry(test.id)); status != test.want {
+			t.Errorf("%q: status %d, want %d: %s", test.id, status, test.want, body)
+		}
+	}
+	if want := []*outbox.SignalRecord{half, emptying}; !reflect.DeepEqual(asked, want) || half.Conditions[0].Filter != "id > 5" || emptying.Type != outbox.Resync {
+		t.Errorf("asked of the publisher: %+v", asked)
+	}
+	if entries := f.logged.FilterMessage("console: a snapshot was controlled").All(); len(entries) != 2 || entries[0].ContextMap()["who"] != "ada" || entries[0].ContextMap()["snapshot"] != "half" {
+		t.Errorf("the log says %v", entries)
+	}
+	now.Snapshot.State, now.Snapshot.ID = "copying", half.ID
+	_, page, _ = f.get("/streams", with(adminSecret))
+	f.expect(page, "requested again")
+	if status, _, _ := f.get("/streams/snapshot", with(adminSecret), retry(half.ID)); status != http.StatusNotFound {
+		t.Errorf("a second retry: status %d", status)
 	}
 }
 
