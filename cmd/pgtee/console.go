@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"regexp"
 	"strings"
@@ -16,10 +17,12 @@ import (
 
 // consoleFlags say who may see the console, and under which host names it is served.
 type consoleFlags struct {
-	ConsoleLogins string   `name:"console-logins" help:"File with the logins of the console, lines of NAME ROLE SECRET: the role is reader or admin, the secret may be given as sha256:HEX. Without it everybody who reaches the console can read, so it must listen on loopback." type:"path" placeholder:"FILE"`
+	ConsoleLogins string   `name:"console-logins" help:"File with the logins of the console, lines of NAME ROLE SECRET: the role is reader or admin; the secret may be given as sha256:HEX, or is the word certificate, see --console-client-ca. Without it everybody who reaches the console can read, so it must listen on loopback." type:"path" placeholder:"FILE"`
 	ConsoleHost   []string `name:"console-host" help:"Host name by which browsers reach the console, if that is not its address; other names are refused. May be repeated." placeholder:"NAME"`
 	ConsoleCert   string   `name:"console-cert" help:"Certificate of the console, PEM; without one it speaks plain HTTP: then put a proxy with TLS in front of it." type:"path" placeholder:"FILE"`
 	ConsoleKey    string   `name:"console-key" help:"Private key of --console-cert, PEM." type:"path" placeholder:"FILE"`
+
+	ConsoleClientCA string `name:"console-client-ca" help:"CA of client certificates, PEM. A certificate logs in the user with its common name, if --console-logins has a line NAME ROLE certificate. Read again when it changes." type:"path" placeholder:"FILE"`
 
 	shown map[string]string // every flag of the command, for the configuration page
 }
@@ -34,18 +37,21 @@ func (f *consoleFlags) setShown(values map[string]flagValue) {
 // config returns the configuration that the flags describe; open is everybody's role if there are no logins.
 func (f consoleFlags) config(open console.Role, log *zap.Logger) (cfg console.Config, err error) {
 	cfg = console.Config{Open: open, Hosts: f.ConsoleHost, Settings: withoutSecrets(f.shown), Version: version(), Log: log.Named("console")}
-	files, err := readTLS("--console", "", f.ConsoleCert, f.ConsoleKey)
+	server, err := readTLS("--console", "", f.ConsoleCert, f.ConsoleKey)
 	if err != nil {
 		return cfg, err
 	}
 	if f.ConsoleCert != "" {
-		cfg.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			config, refused := files.current()
-			if refused != nil {
-				log.Warn("the new certificate of the console is invalid; the old one stays in effect", zap.String("finding", "tls-files-refused"), zap.Error(refused))
-			}
-			return &config.Certificates[0], nil
-		}
+		current := server.logged("the new certificate of the console is invalid; the old one stays in effect", log)
+		cfg.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &current().Certificates[0], nil }
+	}
+	clients, err := readTLS("--console-client", f.ConsoleClientCA, "", "")
+	if err != nil {
+		return cfg, err
+	}
+	if f.ConsoleClientCA != "" {
+		current := clients.logged("the new CA of the console's clients is invalid; the old one stays in effect", log)
+		cfg.ClientCAs = func() *x509.CertPool { return current().RootCAs }
 	}
 	if f.ConsoleLogins != "" {
 		if cfg.Logins, err = console.ReadLogins(f.ConsoleLogins); err != nil {

@@ -8,7 +8,10 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // tlsFiles are the files of the flags <flag>-ca, <flag>-cert and <flag>-key, each "" if it is not given: the trusted CA, and an own certificate with its
@@ -48,6 +51,23 @@ func (f *tlsFiles) current() (*tls.Config, error) {
 	}
 	f.read, f.config = modified, config
 	return config, nil
+}
+
+// logged returns a function that returns the configuration for a new connection. It logs, once, why that is not the one of the files as they are now.
+func (f *tlsFiles) logged(text string, log *zap.Logger) func() *tls.Config {
+	var last atomic.Value // why the files were refused the last time, as text
+	last.Store("")
+	return func() *tls.Config {
+		config, refused := f.current()
+		why := ""
+		if refused != nil {
+			why = refused.Error()
+		}
+		if last.Swap(why) != why && refused != nil {
+			log.Warn(text, zap.String("finding", "tls-files-refused"), zap.Error(refused))
+		}
+		return config
+	}
 }
 
 func (f *tlsFiles) load() (*tls.Config, error) {

@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -177,6 +178,26 @@ func TestRenewedForConsole(t *testing.T) {
 	})
 	if logged.FilterField(zap.String("finding", "tls-files-refused")).Len() == 0 {
 		t.Error("nothing is said of the broken files")
+	}
+}
+
+func TestRenewedForConsoleClients(t *testing.T) {
+	r, served := newRenewal(t), newRenewal(t)
+	core, logged := observer.New(zap.WarnLevel)
+	cfg, err := consoleFlags{ConsoleCert: served.cert, ConsoleKey: served.key, ConsoleClientCA: r.ca}.config(console.Reader, zap.New(core))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.expect(func() error {
+		_, err := leaf(t, r.server.Load()).Verify(x509.VerifyOptions{Roots: cfg.ClientCAs(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+		return err
+	})
+	cfg.ClientCAs() // is called with each request
+	if n := logged.FilterField(zap.String("finding", "tls-files-refused")).Len(); n != 1 {
+		t.Errorf("%d lines tell of the broken file", n)
+	}
+	if _, err := (consoleFlags{ConsoleClientCA: r.ca}).config(console.Reader, zap.NewNop()); err == nil || !strings.Contains(err.Error(), "--console-client-ca: ") {
+		t.Errorf("a broken file at the start: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ package console
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -29,6 +30,7 @@ type Config struct {
 	Hosts  []string // host names that browsers may use, in addition to those of loopback and the listening address
 
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error) // of the server; nil: plain HTTP
+	ClientCAs   func() *x509.CertPool                                // of the certificates with which users may log in, never nil; nil: there are none
 
 	Brokers      []string // none: a proxy alone, with only sessions and settings to show
 	KafkaOptions []kgo.Opt
@@ -140,13 +142,28 @@ func (c *Console) Run(ctx context.Context) error {
 	}()
 	serve := func() error { return server.Serve(c.listener) }
 	if c.cfg.Certificate != nil {
-		server.TLSConfig = &tls.Config{GetCertificate: c.cfg.Certificate, MinVersion: tls.VersionTLS12}
+		server.TLSConfig = c.tls()
 		serve = func() error { return server.ServeTLS(c.listener, "", "") }
 	}
 	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// tls returns the configuration of the handshakes. Browsers are told the CAs, so that they offer only certificates that will do; the guard verifies them.
+func (c *Console) tls() *tls.Config {
+	config := &tls.Config{GetCertificate: c.cfg.Certificate, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	if c.cfg.ClientCAs == nil {
+		return config
+	}
+	asking := config.Clone()
+	asking.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		each := config.Clone()
+		each.ClientAuth, each.ClientCAs = tls.RequestClientCert, c.cfg.ClientCAs()
+		return each, nil
+	}
+	return asking
 }
 
 func (c *Console) close() {

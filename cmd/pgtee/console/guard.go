@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -39,13 +40,17 @@ type Login struct {
 	Name string
 	Role Role
 	hash [sha256.Size]byte // of the secret
+	cert bool              // there is no secret: the user has a client certificate with this common name
 }
+
+// byCertificate stands in place of the secret of a user with a client certificate.
+const byCertificate = "certificate"
 
 // minSecret is the minimum length of a secret: it is compared by a fast hash, so it must not be guessable.
 const minSecret = 16
 
-// ReadLogins reads a file with lines NAME ROLE SECRET. The role is reader or admin; the secret is given as it is or as sha256:HEX. Lines that begin
-// with # are comments.
+// ReadLogins reads a file with lines NAME ROLE SECRET. The role is reader or admin; the secret is given as it is, as sha256:HEX, or is the word
+// certificate: then NAME is a common name, which may contain spaces. Lines that begin with # are comments.
 func ReadLogins(path string) ([]Login, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -72,6 +77,9 @@ func ReadLogins(path string) ([]Login, error) {
 }
 
 func parseLogin(fields []string) (l Login, err error) {
+	if last := len(fields) - 1; last > 2 && fields[last] == byCertificate {
+		fields = []string{strings.Join(fields[:last-1], " "), fields[last-1], byCertificate}
+	}
 	if len(fields) != 3 {
 		return l, errors.New("want NAME ROLE SECRET, such as: ann reader $(openssl rand -hex 24)")
 	}
@@ -83,6 +91,10 @@ func parseLogin(fields []string) (l Login, err error) {
 		l.Role = Admin
 	default:
 		return l, errors.New("the role is reader or admin")
+	}
+	if fields[2] == byCertificate {
+		l.cert = true
+		return l, nil
 	}
 	if digest, hashed := strings.CutPrefix(fields[2], "sha256:"); hashed {
 		sum, err := hex.DecodeString(digest)
@@ -102,8 +114,9 @@ func parseLogin(fields []string) (l Login, err error) {
 type guard struct {
 	logins  []Login
 	open    Role
-	hosts   []string // without ports, in lower case
-	secure  bool     // browsers use TLS
+	hosts   []string              // without ports, in lower case
+	secure  bool                  // browsers use TLS
+	clients func() *x509.CertPool // CAs of client certificates; nil: these are not asked for
 	foreign *http.CrossOriginProtection
 	log     *zap.Logger
 
@@ -134,7 +147,15 @@ func newGuard(address net.Addr, cfg Config) (*guard, error) {
 	if len(cfg.Logins) == 0 && (ip == nil || !ip.IsLoopback()) {
 		return nil, fmt.Errorf("--console: %s is no loopback address: say who may log in with --console-logins FILE, or listen on 127.0.0.1", address)
 	}
-	g := &guard{logins: cfg.Logins, open: cfg.Open, secure: cfg.Certificate != nil, foreign: http.NewCrossOriginProtection(), log: cfg.Log,
+	switch certified := slices.ContainsFunc(cfg.Logins, func(l Login) bool { return l.cert }); {
+	case cfg.ClientCAs != nil && cfg.Certificate == nil:
+		return nil, errors.New("--console-client-ca: client certificates need TLS: add --console-cert and --console-key")
+	case cfg.ClientCAs != nil && !certified:
+		return nil, errors.New("--console-client-ca: say whose certificates may log in: in --console-logins, a line NAME ROLE certificate for each common name")
+	case cfg.ClientCAs == nil && certified:
+		return nil, errors.New("--console-logins: it has a line NAME ROLE certificate: name the CA of these certificates with --console-client-ca")
+	}
+	g := &guard{logins: cfg.Logins, open: cfg.Open, secure: cfg.Certificate != nil, clients: cfg.ClientCAs, foreign: http.NewCrossOriginProtection(), log: cfg.Log,
 		tickets: map[[sha256.Size]byte]*ticket{}}
 	if ip.IsUnspecified() && len(cfg.Hosts) == 0 {
 		return nil, fmt.Errorf("--console %s: say by which name browsers call it with --console-host NAME: other names are refused", address)
@@ -201,34 +222,65 @@ func sameOrigin(r *http.Request) bool {
 
 // person is the user who makes a request.
 type person struct {
-	Name string
-	Role Role
+	Name      string
+	Role      Role
+	Certified bool // by a client certificate: there is nothing to log out of
 }
 
-// who returns the user who makes a request; a user without a role may only log in. A request with a wrong secret is delayed.
+// who returns the user who makes a request; a user without a role may only log in. Secret and cookie come before the certificate, which browsers send
+// unasked. A request with a wrong secret or certificate is delayed.
 func (g *guard) who(r *http.Request) person {
 	if len(g.logins) == 0 {
-		return person{"", g.open}
+		return person{Role: g.open}
 	}
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		who := g.login("", token)
 		if who.Role == 0 {
-			g.fail(r, "")
+			g.fail(r, "", nil)
 		}
 		return who
 	}
 	if cookie, err := r.Cookie(cookieName); err == nil {
-		return g.holder(cookie.Value, time.Now())
+		if who := g.holder(cookie.Value, time.Now()); who.Role > 0 {
+			return who
+		}
 	}
-	return person{}
+	who, err := g.certified(r)
+	if err != nil {
+		g.fail(r, who.Name, err)
+	}
+	return who
+}
+
+// certified returns the user of the client certificate of a request, without a role if there is none or, after an error, if it is not accepted. The
+// handshake proves that the client has its key; the rest is verified with each request: a CA that was replaced, or a certificate that has expired, ends
+// what is open, and a browser with a wrong certificate gets the login page and not a broken connection.
+func (g *guard) certified(r *http.Request) (who person, err error) {
+	if g.clients == nil || r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return who, nil
+	}
+	certificate := r.TLS.PeerCertificates[0]
+	who.Name = certificate.Subject.CommonName
+	trusted := x509.VerifyOptions{Roots: g.clients(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	for _, between := range r.TLS.PeerCertificates[1:] {
+		trusted.Intermediates.AddCert(between)
+	}
+	if _, err := certificate.Verify(trusted); err != nil {
+		return who, err
+	}
+	i := slices.IndexFunc(g.logins, func(l Login) bool { return l.cert && l.Name == who.Name })
+	if i < 0 {
+		return who, fmt.Errorf("--console-logins has no line for its common name %q", cut(who.Name, 64))
+	}
+	return person{who.Name, g.logins[i].Role, true}, nil
 }
 
 // login returns the user with this secret; if a name is given, the secret must be that user's. Every login is compared, in constant time.
 func (g *guard) login(name, secret string) (found person) {
 	hash := sha256.Sum256([]byte(secret))
 	for _, l := range g.logins {
-		if subtle.ConstantTimeCompare(hash[:], l.hash[:]) == 1 && (name == "" || name == l.Name) {
-			found = person{l.Name, l.Role}
+		if subtle.ConstantTimeCompare(hash[:], l.hash[:]) == 1 && !l.cert && (name == "" || name == l.Name) {
+			found = person{Name: l.Name, Role: l.Role}
 		}
 	}
 	return found
@@ -299,7 +351,11 @@ func (g *guard) allow(role Role, next func(http.ResponseWriter, *http.Request, p
 // routes registers the pages that require no role.
 func (g *guard) routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /login", func(w http.ResponseWriter, r *http.Request) {
-		g.loginPage(w, r, http.StatusOK, "")
+		problem := ""
+		if _, err := g.certified(r); err != nil {
+			problem = "Your certificate is not accepted: " + err.Error()
+		}
+		g.loginPage(w, r, http.StatusOK, problem)
 	})
 	mux.HandleFunc("POST /login", g.logIn)
 	mux.HandleFunc("POST /logout", g.logOut)
@@ -312,7 +368,7 @@ func (g *guard) loginPage(w http.ResponseWriter, r *http.Request, status int, pr
 func (g *guard) logIn(w http.ResponseWriter, r *http.Request) {
 	who := g.login(r.PostFormValue("name"), r.PostFormValue("secret"))
 	if who.Role == 0 || r.PostFormValue("name") == "" {
-		g.fail(r, r.PostFormValue("name"))
+		g.fail(r, r.PostFormValue("name"), nil)
 		g.loginPage(w, r, http.StatusUnauthorized, "Wrong name or secret.")
 		return
 	}
@@ -336,9 +392,10 @@ func (g *guard) setCookie(w http.ResponseWriter, r *http.Request, value string, 
 		HttpOnly: true, Secure: g.secure || strings.HasPrefix(r.Header.Get("Origin"), "https://"), SameSite: http.SameSiteStrictMode})
 }
 
-// fail logs a wrong secret and delays the response; the delay increases with the number of failures. name is "" if only a secret was sent.
-func (g *guard) fail(r *http.Request, name string) {
-	g.log.Warn("console: a login has failed", zap.String("finding", "console-login-failed"), zap.String("name", cut(name, 64)), zap.String("from", r.RemoteAddr))
+// fail logs a wrong secret, or why a certificate is not accepted, and delays the response; the delay increases with the number of failures. name is "" if
+// only a secret was sent.
+func (g *guard) fail(r *http.Request, name string, why error) {
+	g.log.Warn("console: a login has failed", zap.String("finding", "console-login-failed"), zap.String("name", cut(name, 64)), zap.String("from", r.RemoteAddr), zap.Error(why))
 	g.mu.Lock()
 	g.failures++
 	wait := min(time.Duration(g.failures)*100*time.Millisecond, 3*time.Second)

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -44,6 +45,8 @@ func TestLoginsFile(t *testing.T) {
 		"ann root 0123456789abcdef": "the role is reader or admin",
 		"ann reader short":          "fewer than 16",
 		"ann reader sha256:12":      "64 hex digits",
+		"Ann Lee root certificate":  "the role is reader or admin",
+		"Ann Lee reader cert":       "want NAME ROLE SECRET",
 	} {
 		path := filepath.Join(t.TempDir(), "logins")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -195,15 +198,15 @@ func TestSecureCookie(t *testing.T) {
 func TestTickets(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.Logins = logins(t) })
 	now := time.Now()
-	rae := f.guard.admit(person{"rae", reader}, now)
-	first := f.guard.admit(person{"ada", Admin}, now)
+	rae := f.guard.admit(person{Name: "rae", Role: reader}, now)
+	first := f.guard.admit(person{Name: "ada", Role: Admin}, now)
 	for i := range maxTickets {
-		f.guard.admit(person{"ada", Admin}, now.Add(time.Duration(i+1)*time.Second))
+		f.guard.admit(person{Name: "ada", Role: Admin}, now.Add(time.Duration(i+1)*time.Second))
 	}
 	if len(f.guard.tickets) != maxTickets+1 || f.guard.holder(first, now).Role != 0 || f.guard.holder(rae, now).Role != reader {
 		t.Errorf("%d logins are kept", len(f.guard.tickets))
 	}
-	f.guard.admit(person{"rae", reader}, now.Add(2*cookieLasts))
+	f.guard.admit(person{Name: "rae", Role: reader}, now.Add(2*cookieLasts))
 	if len(f.guard.tickets) != 1 {
 		t.Errorf("%d logins are kept after their time", len(f.guard.tickets))
 	}
@@ -229,10 +232,12 @@ func TestWrongSecrets(t *testing.T) {
 	}
 }
 
-// TestOpenOnlyOnLoopback: without logins, no other address will do; a wildcard address needs a name.
+// TestOpenOnlyOnLoopback: without logins, no other address will do; a wildcard address needs a name; client certificates need TLS, a CA and logins.
 func TestOpenOnlyOnLoopback(t *testing.T) {
 	address := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 80} }
-	some := logins(t)
+	some, certified := logins(t), []Login{{Name: "ann", Role: reader, cert: true}}
+	cas := func() *x509.CertPool { return x509.NewCertPool() }
+	served := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }
 	for name, test := range map[string]struct {
 		ip  string
 		cfg Config
@@ -245,6 +250,13 @@ func TestOpenOnlyOnLoopback(t *testing.T) {
 		"with logins":          {"10.1.2.3", Config{Logins: some}, true},
 		"everywhere, no name":  {"0.0.0.0", Config{Logins: some}, false},
 		"everywhere by a name": {"0.0.0.0", Config{Logins: some, Hosts: []string{"pgtee.example"}}, true},
+
+		"by certificate":                   {"10.1.2.3", Config{Logins: certified, ClientCAs: cas, Certificate: served}, true},
+		"by certificate, everybody":        {"10.1.2.3", Config{ClientCAs: cas, Certificate: served}, false},
+		"by certificate, everybody, local": {"127.0.0.1", Config{ClientCAs: cas, Certificate: served}, false},
+		"by certificate, no line":          {"10.1.2.3", Config{Logins: some, ClientCAs: cas, Certificate: served}, false},
+		"by certificate, no CA":            {"10.1.2.3", Config{Logins: certified, Certificate: served}, false},
+		"by certificate, no TLS":           {"127.0.0.1", Config{Logins: certified, ClientCAs: cas}, false},
 	} {
 		test.cfg.Log = zap.NewNop()
 		if _, err := newGuard(address(test.ip), test.cfg); (err == nil) != test.ok {

@@ -197,7 +197,7 @@ var Catalogue = []Area{
 	}},
 	{"Operation", []Entry{
 		{"console-refused", warning, "Somebody asked the console for a page that only an admin may see.", "Nothing, or give that login the role admin."},
-		{"console-login-failed", warning, "Somebody gave the console a wrong name or password.", "Nothing if that was a mistake; otherwise see in the log where it came from, and restrict who can reach the address of --console."},
+		{"console-login-failed", warning, "Somebody gave the console a wrong name, secret or client certificate.", "Nothing if that was a mistake; otherwise see in the log where it came from, and restrict who can reach the address of --console."},
 		{"console-failed", warning, "The console no longer serves its pages. The proxy and the publisher go on.", "Do what the error says, then restart pgtee when clients can be interrupted."},
 		{"publishing-stopped", problem, "The publisher has halted and needs an operator.", "Do what the log, /readyz or `pgtee status` say; it then resumes by itself within half a minute."},
 		{"publisher-absent", problem, "Nobody holds the slot: nothing is published, and the server retains WAL.", "Start the publisher."},

@@ -57,7 +57,7 @@ hashSalt: {secret: {name: shop-salt}}
 clientTLS: {secret: shop-tls, mode: verify-full, clientCA: true}
 drain: {seconds: 120, delaySeconds: 60}
 service: {type: LoadBalancer, port: 6432, annotations: {example.com/internal: "true"}, externalTrafficPolicy: Local, loadBalancerSourceRanges: [10.0.0.0/8]}
-console: {enabled: true, port: 443, secret: {name: shop-console}, hosts: [pgtee.example.com], tls: {secret: console-tls}}
+console: {enabled: true, port: 443, secret: {name: shop-console}, hosts: [pgtee.example.com], tls: {secret: console-tls, clientCA: true}}
 setup: {enabled: true, postgres: {secret: {name: shop-superuser}}}
 monitoring:
   podMonitor: {enabled: true, labels: {release: prometheus}, interval: 15s, relabelings: [{targetLabel: team, replacement: shop}], metricRelabelings: [{action: labeldrop, regex: pod}]}
@@ -544,6 +544,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{required + "clientTLS: {mode: require}", "/clientTLS/mode"},
 		{required + "clientTLS: {secret: a, mode: always}", "/clientTLS/mode"},
 		{required + "console: {enabled: true}", "/console/secret/name"},
+		{required + "console: {enabled: true, secret: {name: a}, tls: {clientCA: true}}", "/console/tls/clientCA"},
 		{required + "mode: sidecar\nconsole: {enabled: true, secret: {name: a}}", "/console/enabled"},
 		{required + "sidecar: {listen: /run/socket}", "/sidecar/listen"},
 		{required + "service: {type: ExternalName}", "/service/type"},

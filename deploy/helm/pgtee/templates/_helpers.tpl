@@ -113,6 +113,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.console.tls.secret }}
 {{- $_ := set $set "console-cert" "/etc/pgtee/console/tls.crt" }}
 {{- $_ := set $set "console-key" "/etc/pgtee/console/tls.key" }}
+{{- if .Values.console.tls.clientCA }}
+{{- $_ := set $set "console-client-ca" "/etc/pgtee/console/ca.crt" }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- toYaml (merge $set .Values.config) }}
@@ -187,8 +190,12 @@ projected:
     {{- with .Values.console.secret }}
     {{- include "pgtee.secretFiles" (dict "name" .name "items" (dict .key "console-logins")) | nindent 4 }}
     {{- end }}
-    {{- with .Values.console.tls.secret }}
-    {{- include "pgtee.secretFiles" (dict "name" . "items" (dict "tls.crt" "console/tls.crt" "tls.key" "console/tls.key")) | nindent 4 }}
+    {{- with .Values.console.tls }}
+    {{- if .secret }}
+    {{- $items := dict "tls.crt" "console/tls.crt" "tls.key" "console/tls.key" }}
+    {{- if .clientCA }}{{ $_ := set $items "ca.crt" "console/ca.crt" }}{{ end }}
+    {{- include "pgtee.secretFiles" (dict "name" .secret "items" $items) | nindent 4 }}
+    {{- end }}
     {{- end }}
     {{- end }}
 {{- end }}
