@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -13,14 +14,15 @@ import (
 
 // Limits of a live stream: what a browser can show, and a person can read.
 const (
-	liveRows     = 100                    // of a page when it is first shown
-	frameRows    = 40                     // per frame
-	frameEvery   = 200 * time.Millisecond // minimum interval between frames
-	maxBacklog   = 1000                   // events waiting to be shown; beyond this number the oldest are skipped
-	maxResume    = 5000                   // offsets of a partition that a returning viewer may be behind
-	aliveEvery   = 10 * time.Second
-	writeTimeout = 10 * time.Second // for a browser that does not read
-	joinTimeout  = 5 * time.Second
+	liveRows        = 100                    // of a page when it is first shown
+	frameRows       = 40                     // per frame
+	frameEvery      = 200 * time.Millisecond // minimum interval between frames
+	maxBacklog      = 1000                   // events waiting to be shown; beyond this number the oldest are skipped
+	maxBacklogBytes = 4 << 20                // of their records; the newest waits however large it is
+	maxResume       = 5000                   // offsets of a partition that a returning viewer may be behind
+	aliveEvery      = 10 * time.Second
+	writeTimeout    = 10 * time.Second // for a browser that does not read
+	joinTimeout     = 5 * time.Second
 )
 
 // livePage shows the audit stream.
@@ -171,6 +173,7 @@ type viewer struct {
 
 	at      position // after the events that were sent or skipped
 	waiting []*event // events to be sent
+	bytes   int      // size of their records
 	skipped int      // events that match the filter and are not shown
 	unread  int64    // offsets that were not read
 	trouble string
@@ -273,10 +276,20 @@ func (v *viewer) take(e *event) {
 		return
 	}
 	v.waiting = append(v.waiting, e)
-	if over := len(v.waiting) - maxBacklog; over > 0 {
-		v.waiting = v.waiting[over:]
-		v.skipped += over
+	v.bytes += e.bytes
+	for len(v.waiting) > maxBacklog || v.bytes > maxBacklogBytes && len(v.waiting) > 1 {
+		v.drop(1)
+		v.skipped++
 	}
+}
+
+// drop removes the oldest n of the waiting events.
+func (v *viewer) drop(n int) {
+	for i, e := range v.waiting[:n] {
+		v.bytes -= e.bytes
+		v.waiting[i] = nil // the array may live on
+	}
+	v.waiting = v.waiting[n:]
 }
 
 // frameOfRows is sent to a browser: rows, newest first, and the number of preceding events that are not shown.
@@ -292,8 +305,8 @@ func (v *viewer) sendFrame() error {
 		return nil
 	}
 	n := min(frameRows, len(v.waiting))
-	some := v.waiting[:n]
-	v.waiting = v.waiting[n:]
+	some := slices.Clone(v.waiting[:n])
+	v.drop(n)
 	var html bytes.Buffer
 	for i := len(some) - 1; i >= 0; i-- {
 		row, err := part("event", &item{some[i], v.c})

@@ -206,4 +206,15 @@ func TestBacklog(t *testing.T) {
 	if len(v.waiting) != maxBacklog || v.skipped != 25 || v.waiting[0].Offset != 25 || v.at[0] != maxBacklog+25 {
 		t.Errorf("%d wait, %d skipped, first %d, at %v", len(v.waiting), v.skipped, v.waiting[0].Offset, v.at)
 	}
+	const large = maxBacklogBytes / 4
+	v.skipped = 0
+	for i := range 6 {
+		v.take(&event{Offset: int64(i), bytes: large})
+	}
+	if len(v.waiting) != 4 || v.bytes != 4*large || v.skipped != maxBacklog+2 || v.waiting[0].Offset != 2 {
+		t.Errorf("of large ones %d wait, %d bytes, %d skipped, first %d", len(v.waiting), v.bytes, v.skipped, v.waiting[0].Offset)
+	}
+	if v.take(&event{Offset: 6, bytes: 2 * maxBacklogBytes}); len(v.waiting) != 1 || v.waiting[0].Offset != 6 {
+		t.Errorf("beside one that is too large %d wait", len(v.waiting))
+	}
 }
