@@ -85,15 +85,31 @@ func TestUpdateNeverFailsForWantOfAnIdentity(t *testing.T) {
 			r.Exec("CREATE TABLE nothing (id int)", `CREATE TABLE "Nothing Keyed" (id int PRIMARY KEY)`, "CREATE TABLE nothing_late (id int PRIMARY KEY DEFERRABLE)",
 				"ALTER TABLE nothing REPLICA IDENTITY NOTHING", `ALTER TABLE "Nothing Keyed" REPLICA IDENTITY NOTHING`, "ALTER TABLE nothing_late REPLICA IDENTITY NOTHING",
 				"CREATE TABLE made (v int, id int GENERATED ALWAYS AS (v) STORED PRIMARY KEY)", "CREATE TABLE unlogged (id int PRIMARY KEY, v int) PARTITION BY RANGE (id)",
-				"CREATE UNLOGGED TABLE unlogged_part PARTITION OF unlogged DEFAULT")
+				"CREATE UNLOGGED TABLE unlogged_part PARTITION OF unlogged DEFAULT",
+				`CREATE TABLE two (b int NOT NULL, "A" int NOT NULL, UNIQUE (b, "A") INCLUDE (id), id int PRIMARY KEY)`, `ALTER TABLE two REPLICA IDENTITY USING INDEX "two_b_A_id_key"`)
 			if major == 18 {
 				r.Exec("CREATE TABLE virtual (id int, v int GENERATED ALWAYS AS (id) VIRTUAL)", "ALTER TABLE virtual REPLICA IDENTITY FULL",
 					"CREATE TABLE virtual_keyed (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id) VIRTUAL)", "ALTER TABLE virtual_keyed REPLICA IDENTITY FULL")
 			} else {
 				r.Exec("CREATE UNLOGGED TABLE unlogged_root (id int PRIMARY KEY) PARTITION BY RANGE (id)")
 			}
+			r.expectIdentities(map[string]string{"old": "primary key: id", "bare": "primary key: ", "Nothing Keyed": "nothing: id", "indexed": "full: ", "two": `index: b, "A"`, "parts": "full: ", "made": "primary key: id"})
 			r.tryRepairs(11)
 		})
+	}
+}
+
+// expectIdentities compares replica identities and keys, as the console shows them, of some tables.
+func (r *runner) expectIdentities(want map[string]string) {
+	r.t.Helper()
+	for _, t := range must(r.t, func() ([]outbox.Table, error) { return outbox.Tables(r.ctx, r.URL()) }) {
+		if got := t.Identity + ": " + t.Key; want[t.Name] != "" && got != want[t.Name] {
+			r.t.Errorf("table %s: %s, want %s", t.Name, got, want[t.Name])
+		}
+		delete(want, t.Name)
+	}
+	if len(want) > 0 {
+		r.t.Errorf("not listed: %v", want)
 	}
 }
 

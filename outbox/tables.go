@@ -90,7 +90,12 @@ func TableNames(ctx context.Context, connString string) ([]string, error) {
 type Table struct {
 	OID          uint32
 	Schema, Name string
+	Identity     string // its replica identity: "primary key", "index", "full" or "nothing"
+	Key          string // columns of its primary key or identity index, quoted for SQL, such as id, "Part"; "": it has none
 }
+
+// identities are the values of pg_class.relreplident.
+var identities = map[string]string{"d": "primary key", "i": "index", "f": "full", "n": "nothing"}
 
 // Tables lists the tables of the user in OID order, roughly oldest first.
 func Tables(ctx context.Context, connString string) ([]Table, error) {
@@ -100,7 +105,10 @@ func Tables(ctx context.Context, connString string) ([]Table, error) {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	got, err := simpleQuery(ctx, conn, `
-		SELECT c.oid, n.nspname, c.relname
+		SELECT c.oid, n.nspname, c.relname, c.relreplident::text, coalesce((
+			SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.place) FROM pg_index AS i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place), pg_attribute AS a
+			WHERE i.indrelid = c.oid AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
+			  AND k.place <= i.indnkeyatts AND a.attrelid = c.oid AND a.attnum = k.attnum), '')
 		FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384
 		  AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema') ORDER BY 1`)
@@ -113,7 +121,7 @@ func Tables(ctx context.Context, connString string) ([]Table, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list tables: %w", err)
 		}
-		tables[i] = Table{uint32(oid), row[1], row[2]}
+		tables[i] = Table{uint32(oid), row[1], row[2], identities[row[3]], row[4]}
 	}
 	return tables, nil
 }

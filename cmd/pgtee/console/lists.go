@@ -23,9 +23,9 @@ import (
 type tableState struct {
 	Table, Topic string
 	Partitions   int
-	Records      int64 // approximate: number of offsets in the topic
-	Key          []string
-	Newest       time.Time
+	Records      int64  // approximate: number of offsets in the topic
+	Identity     string // as in outbox.Table
+	Key          string
 	Uncaptured   string // why UPDATE and DELETE are not published
 	History      string // URL
 	Live         string // URL
@@ -81,7 +81,7 @@ func (c *Console) tables(r *http.Request, _ person) (any, error) {
 		if ends[own] != nil {
 			topic = own
 		}
-		state := tableState{Table: name, Topic: topic, Partitions: len(ends[topic]), Uncaptured: reasons[name],
+		state := tableState{Table: name, Topic: topic, Partitions: len(ends[topic]), Uncaptured: reasons[name], Identity: t.Identity, Key: t.Key,
 			History: c.link("/row", s.Prefix, "table", name), Live: c.link("/live", s.Prefix, "table", name)}
 		for partition, end := range ends[topic] {
 			state.Records += end - starts[topic][partition]

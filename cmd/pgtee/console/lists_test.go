@@ -56,7 +56,7 @@ func TestUncapturedTables(t *testing.T) {
 	f := newFixture(t, func(c *Config) {
 		s := &c.Streams[0]
 		s.Tables = func(context.Context) ([]outbox.Table, error) {
-			return []outbox.Table{{Schema: "public", Name: "Log Raw"}, {Schema: "public", Name: "parted"}, {Schema: "public", Name: "fine"}}, nil
+			return []outbox.Table{{Schema: "public", Name: "Log Raw", Identity: "primary key"}, {Schema: "public", Name: "parted", Identity: "index", Key: `id, "<b>"`}, {Schema: "public", Name: "fine", Identity: "full"}}, nil
 		}
 		s.Uncaptured = func(context.Context) ([]outbox.Capture, error) {
 			return []outbox.Capture{{Table: `public."Log Raw"`, Root: `public."Log Raw"`, Reason: "it has no primary key"},
@@ -64,7 +64,7 @@ func TestUncapturedTables(t *testing.T) {
 		}
 	})
 	page := f.page("/tables")
-	f.expect(page, "it has no primary key", "partition public.part_1: it is unlogged")
+	f.expect(page, "it has no primary key", "partition public.part_1: it is unlogged", `<td data-label="key">none</td>`, "<code>id, &#34;&lt;b&gt;&#34;</code><br>", ">index<", ">full<")
 	if n := strings.Count(page, "only INSERT"); n != 2 {
 		t.Errorf("%d tables are marked, want 2: %s", n, page)
 	}
