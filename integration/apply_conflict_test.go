@@ -282,6 +282,8 @@ func TestApplyIncompleteChanges(t *testing.T) {
 		{"nothing left", "INSERT INTO bodies VALUES ('first')", "INSERT INTO bodies SELECT " + long + " FROM generate_series(1, 2)", "bodies", "()\n()\n(first)", "dead-letter"},
 		{"delete without a key", "INSERT INTO notes VALUES ('small')", "INSERT INTO notes SELECT " + long + "; DELETE FROM notes WHERE length(body) > 1000000", "notes", "()\n(small)", "dead-letter"},
 		{"update of a partition without a key", "INSERT INTO m VALUES (1, 1, 'one'), (5, 1, 'five')", "UPDATE m SET v = 'x' WHERE a = 5", "m", "(1,1,one)\n(5,1,five)", "REPLICA IDENTITY FULL"},
+		{"delete from a partition without a key", "INSERT INTO m VALUES (5, 1, 'one'), (5, 2, 'two')", "DELETE FROM m WHERE b = 1", "m", "(5,1,one)\n(5,2,two)", "REPLICA IDENTITY FULL"},
+		{"update of a partition's own key", "INSERT INTO m VALUES (5, 2, 'two'), (5, 1, 'one')", "UPDATE m SET a = 6 WHERE b = 1", "m", "(5,1,one)\n(5,2,two)", "REPLICA IDENTITY FULL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -101,6 +101,10 @@ func TestOldRowsOfPartitions(t *testing.T) {
 			[]string{` {"before":{"a":"1","b":"2","c":null},"after":null,`}},
 		{"Debezium's zero and null for a table of its own", flagged('d', "k.."), Table{Keys: [][]string{{"a"}}, Identity: names("a"), NotNull: names("a b")},
 			outbox.Change{Op: outbox.Delete, OldKind: 'K', Old: text("1", "NULL", "NULL")}, false, []string{`{"a":"1"} {"before":{"a":"1","b":"","c":null},"after":null,`}},
+		{"keys of the leaves that do not agree", plainRoot, Table{Partitioned: true, Identity: names("a")}, outbox.Change{Op: outbox.Delete, OldKind: 'K', Old: text("1", "NULL", "NULL")}, false,
+			[]string{` {"before":{"a":"1","b":"__debezium_unavailable_value","c":"__debezium_unavailable_value"},"after":null,`}},
+		{"a key with a generated column that the log lacks", flagged('d', "k.."), Table{Keys: [][]string{{"a", "g"}}, Identity: names("a g"), Generated: names("g"), NotNull: names("a b")},
+			outbox.Change{Op: outbox.Delete, OldKind: 'K', Old: text("1", "NULL", "NULL")}, false, []string{` {"before":{"a":"1","b":"__debezium_unavailable_value","c":"__debezium_unavailable_value"},"after":null,`}},
 	} {
 		config := Config{Catalog: &fixedCatalog{Tables: map[uint32]Table{7: test.known}}}
 		if test.framed {

@@ -102,7 +102,6 @@ func (e *Encoder) plan(ctx context.Context, relation *pgoutput.Relation, at reco
 			return nil, err
 		}
 	}
-	t.leaveOut(&known, e.config.Framing != nil)
 	if t.router, err = e.planRouter(t); err != nil {
 		return nil, err
 	}
@@ -113,6 +112,7 @@ func (e *Encoder) plan(ctx context.Context, relation *pgoutput.Relation, at reco
 	case !t.identity.Whole:
 		t.insertOnly = t.unloggedKeyColumn(known.Partitioned)
 	}
+	t.markMissing(&known, e.config.Framing != nil)
 	t.texts = t.textual(shape.Columns)
 	if e.config.Framing != nil {
 		t.schemas = e.describe(t)
@@ -181,19 +181,19 @@ func (c *column) inKey() *column {
 	return c
 }
 
-// leaveOut sets how a column is written if the old row of a leaf partition lacks it. If the record may lack the field, it is left out; otherwise the
-// value is written like other values that are not in the WAL. A table with a replica identity of its own keeps what Debezium writes: null, or zero.
-func (t *table) leaveOut(known *Table, framed bool) {
-	if own := record.LoggedIdentity(t.relation); !known.Partitioned || len(own.Columns) > 0 && !own.Whole {
-		return
-	}
-	if framed {
+// markMissing sets how a value is written that an old row lacks. Without a key the old row is all that says which row has changed: it tells what it lacks,
+// like other values that are not in the WAL. In the old row of a leaf partition of a table with a key, the field is left out, or is written like that if
+// the schema needs it. A table with a replica identity of its own and a key keeps what Debezium writes: null, or zero.
+func (t *table) markMissing(known *Table, framed bool) {
+	own := record.LoggedIdentity(t.relation)
+	switch leaf := known.Partitioned && (own.Whole || len(own.Columns) == 0); {
+	case t.key == nil || leaf && framed:
 		t.missing = pgoutput.Unchanged
-		return
-	}
-	for i := range t.columns {
-		if !t.columns[i].masked {
-			t.columns[i].absent = ""
+	case leaf:
+		for i := range t.columns {
+			if !t.columns[i].masked {
+				t.columns[i].absent = ""
+			}
 		}
 	}
 }
