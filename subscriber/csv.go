@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 var (
@@ -95,13 +96,15 @@ func verifiedCell(verified *bool) string {
 	return strconv.FormatBool(*verified)
 }
 
-// harmless removes characters that could control a terminal, and prefixes an apostrophe to a cell that a spreadsheet would evaluate.
+// harmless replaces characters that could control a terminal or the direction of a text, and prefixes an apostrophe to a cell that a spreadsheet would
+// evaluate. Everything else is a value of the row and stays, whether it can be seen or not.
 func harmless(cell string) string {
-	lines := strings.Split(cell, "\n")
-	for i, line := range lines {
-		lines[i] = clean(line)
-	}
-	cell = strings.Join(lines, "\n")
+	cell = strings.Map(func(r rune) rune {
+		if r != '\n' && unicode.IsControl(r) || r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069 { // embeddings, overrides and isolates
+			return '·'
+		}
+		return r
+	}, cell)
 	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
 		return "'" + cell
 	}

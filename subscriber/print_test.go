@@ -81,6 +81,18 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// A cell has the values of its row: only what controls a terminal, or the direction of a text, is replaced.
+func TestCells(t *testing.T) {
+	for cell, want := range map[string]string{
+		"10\u00a0kg": "10\u00a0kg", "東京\u3000都": "東京\u3000都", "\U0001f468\u200d\U0001f469": "\U0001f468\u200d\U0001f469", "a\u00adb": "a\u00adb", "\uf7c3": "\uf7c3", "a\nb": "a\nb",
+		"\x1b[1m": "·[1m", "\u009b1m": "·1m", "a\u202eb\u2066c": "a·b·c", "a\rb": "a·b", "=a": "'=a",
+	} {
+		if got := harmless(cell); got != want {
+			t.Errorf("%q: %q, want %q", cell, got, want)
+		}
+	}
+}
+
 func TestParseRefusesWhatItCannotRead(t *testing.T) {
 	for _, text := range []string{"", "null]", `{"v":2}`, `{"v":"x"}`, `[]`} {
 		if _, err := ParseAudit(Event{Topic: "a", Value: []byte(text)}); err == nil {
