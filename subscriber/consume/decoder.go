@@ -464,7 +464,7 @@ func (d *decoder) append(dst []byte, c *cell, k kind) ([]byte, error) {
 	start := len(d.text)
 	var err error
 	if d.text, err = decode.AppendUnquoted(d.text, c.text); err != nil {
-		return dst, badRecord("a string with an escape that JSON does not know")
+		return dst, badRecord(err.Error())
 	}
 	return appendText(dst, d.text[start:])
 }
@@ -507,7 +507,7 @@ func appendList(dst, array []byte, k kind, dimension int) ([]byte, error) {
 		default:
 			if item[0] == '"' && k == list {
 				if item, err = decode.AppendUnquoted(nil, item); err != nil {
-					return dst, badRecord("a string with an escape that JSON does not know")
+					return dst, badRecord(err.Error())
 				}
 			}
 			dst = appendItem(dst, item)

@@ -16,8 +16,11 @@ type Scanner struct {
 	At   int
 }
 
-// ErrJSON means that a text is not valid JSON.
-var ErrJSON = errors.New("not valid JSON")
+// ErrJSON means that a text is not valid JSON, ErrSurrogate that a string escapes half of a surrogate pair, which JSON allows but is no character.
+var (
+	ErrJSON      = errors.New("not valid JSON")
+	ErrSurrogate = errors.New("half of a surrogate pair, which is no character")
+)
 
 // Next skips white space and returns the next byte, 0 at the end.
 func (s *Scanner) Next() byte {
@@ -229,14 +232,17 @@ func unicodeEscape(text []byte) (rune, []byte, error) {
 		return 0, nil, ErrJSON
 	}
 	r, text := rune(n), text[4:]
-	if utf16.IsSurrogate(r) && len(text) >= 6 && text[0] == '\\' && text[1] == 'u' {
+	if !utf16.IsSurrogate(r) {
+		return r, text, nil
+	}
+	if len(text) >= 6 && text[0] == '\\' && text[1] == 'u' {
 		if low, err := strconv.ParseUint(string(text[2:6]), 16, 32); err == nil {
 			if both := utf16.DecodeRune(r, rune(low)); both != utf8.RuneError {
 				return both, text[6:], nil
 			}
 		}
 	}
-	return r, text, nil
+	return 0, nil, ErrSurrogate
 }
 
 var (
