@@ -26,6 +26,11 @@ func TestApplyDDLOfAQuery(t *testing.T) {
 	a.Write("ALTER TABLE b ADD COLUMN n int DEFAULT 1; ALTER TABLE b ADD COLUMN m int DEFAULT 2; ALTER TABLE b RENAME v TO w; CREATE INDEX ON b (n); CREATE INDEX ON b (m)", "INSERT INTO a VALUES (1)", "INSERT INTO b VALUES (1)")
 	a.ExpectApplied(applyDDL...)
 	a.ExpectEqual("a", "b", "(SELECT attname, atttypid::regtype FROM pg_attribute WHERE attrelid = 'b'::regclass)", "(SELECT indexdef FROM pg_indexes WHERE tablename = 'b')")
+	a.Write("CREATE TABLE zoned (id int PRIMARY KEY, at timestamp)", "INSERT INTO zoned VALUES (1, '2025-01-31 12:00')",
+		"SET TimeZone = 'Asia/Kolkata'; SET DateStyle = 'SQL, DMY'; ALTER TABLE zoned ALTER at TYPE timestamptz, ADD since timestamptz NOT NULL DEFAULT '2025-01-01', ADD d date DEFAULT '01/02/2025'; RESET TimeZone; RESET DateStyle",
+		"INSERT INTO zoned VALUES (2, '2025-01-31 12:00+00')")
+	a.ExpectApplied(applyDDL...)
+	a.ExpectEqual("zoned", "(SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'zoned'::regclass)")
 	a.Write("CREATE SCHEMA app; CREATE TABLE app.b (id int PRIMARY KEY); CREATE FUNCTION app.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
 		"SET search_path = app; CREATE TRIGGER touch BEFORE UPDATE ON b FOR EACH ROW EXECUTE FUNCTION touch(); GRANT SELECT ON b TO pg_monitor; GRANT SELECT ON app.b TO pg_monitor")
 	a.ExpectApplied(applyDDL...)

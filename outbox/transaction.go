@@ -96,6 +96,8 @@ type DDLRecord struct {
 	User        string      `json:"user"`
 	Role        string      `json:"role"`
 	Application string      `json:"application"`
+	TimeZone    string      `json:"time_zone,omitempty"`  // of the session: with DateStyle it decides what constants mean; "": not known
+	DateStyle   string      `json:"date_style,omitempty"` // "ISO, DMY": the order of the fields in dates; the output style is not the session's
 	PID         int32       `json:"pid"`
 	Objects     []DDLObject `json:"objects"`
 	Capture     []Capture   `json:"capture,omitempty"`

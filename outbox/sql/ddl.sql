@@ -502,7 +502,7 @@ BEGIN
     END IF;
     body := jsonb_build_object(
         'command', tag, 'statement', pgtee.redact(left(current_query(), 65536)), 'user', session_user, 'pid', pg_backend_pid(),
-        'application', current_setting('application_name'), 'objects', coalesce(objects, '[]'), 'capture', coalesce(states, '[]'),
+        'application', current_setting('application_name'), 'time_zone', current_setting('TimeZone'), 'date_style', current_setting('DateStyle'), 'objects', coalesce(objects, '[]'), 'capture', coalesce(states, '[]'),
         'listed', NOT coalesce(states @> '[{"state": "busy"}]' OR states @> '[{"state": "failing"}]', false), 'atomic', true, 'confirmed', true)::text;
     PERFORM pgtee.emit('d', body, NULL);
 END

@@ -25,6 +25,8 @@ type ddlRecord struct {
 	Statement  string      `json:"statement"`
 	User       string      `json:"user"`
 	CommitTime time.Time   `json:"commit_time"`
+	TimeZone   string      `json:"time_zone"`
+	DateStyle  string      `json:"date_style"`
 	Atomic     bool        `json:"atomic"`
 	Objects    []ddlObject `json:"objects"`
 	Pgtee      json.RawMessage
@@ -387,6 +389,17 @@ func (t *target) wasRun(ctx context.Context, d *ddlRecord) (bool, error) {
 	return false, nil
 }
 
+// settings returns SQL that sets what the text of a command means: the names in it, and its constants of date and time types, which PostgreSQL evaluates
+// once, under the settings of the session that runs the command.
+func (d *ddlRecord) settings() string {
+	return fmt.Sprintf("SET search_path = %s, public, pg_catalog; SET TimeZone = %s; SET DateStyle = %s", postgres.QuoteIdentifier(cmp.Or(d.schemaOf(), "public")),
+		postgres.QuoteLiteral(cmp.Or(d.TimeZone, postgres.Settings["timezone"])), postgres.QuoteLiteral(cmp.Or(d.DateStyle, postgres.Settings["datestyle"])))
+}
+
+// ownSettings restores the settings under which rows are written.
+var ownSettings = fmt.Sprintf("SET search_path = %s; SET TimeZone = %s; SET DateStyle = %s",
+	postgres.Settings["search_path"], postgres.Settings["timezone"], postgres.QuoteLiteral(postgres.Settings["datestyle"]))
+
 // define runs the DDL command of a batch.
 func (t *target) define(ctx context.Context, b *batch) error {
 	d := b.ddl
@@ -403,10 +416,9 @@ func (t *target) define(ctx context.Context, b *batch) error {
 	if err != nil {
 		return err
 	}
-	if err := t.exec(ctx, fmt.Sprintf("SET search_path = %s, public, pg_catalog", postgres.QuoteIdentifier(cmp.Or(d.schemaOf(), "public")))); err != nil {
-		return err
+	if err = t.exec(ctx, d.settings()); err == nil {
+		err = t.afterChecks(ctx, b, d.Text)
 	}
-	err = t.afterChecks(ctx, b, d.Text)
 	if !d.Atomic && d.isDone(postgres.State(err)) {
 		err = nil
 	}
@@ -417,7 +429,7 @@ func (t *target) define(ctx context.Context, b *batch) error {
 		}
 		return err
 	}
-	if err := t.exec(ctx, "SET search_path = pg_catalog"); err != nil {
+	if err := t.exec(ctx, ownSettings); err != nil {
 		return err
 	}
 	if err := t.checkFilled(ctx, d, d.Text, last); err != nil {
