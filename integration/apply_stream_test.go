@@ -79,7 +79,9 @@ func TestApplyTakesOver(t *testing.T) {
 
 // A table gets another key, and loses it, in the middle of a batch.
 func TestApplyOtherKeys(t *testing.T) {
-	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, u int NOT NULL UNIQUE, v text);")
+	a := newApplied(t, `CREATE TABLE t (id int PRIMARY KEY, u int NOT NULL UNIQUE, v text);
+CREATE SCHEMA "sales.eu"; CREATE SCHEMA sales; CREATE TABLE "sales.eu".orders (id int PRIMARY KEY, v text); CREATE TABLE sales."eu.orders" (id int PRIMARY KEY, v text);`)
+	a.Write(`INSERT INTO "sales.eu".orders VALUES (1, 'x')`, `INSERT INTO sales."eu.orders" VALUES (2, 'y')`) // without quotes the names are equal
 	a.Write("INSERT INTO t SELECT i, 100 + i, 'v' FROM generate_series(1, 20) AS i", "UPDATE t SET v = 'w' WHERE id < 5", "DELETE FROM t WHERE id = 9",
 		"ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (u)", "UPDATE t SET v = 'x' WHERE u > 110", "UPDATE t SET id = -id WHERE u = 112", "DELETE FROM t WHERE u = 113",
 		"ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t REPLICA IDENTITY FULL", "UPDATE t SET v = 'y' WHERE u > 115", "DELETE FROM t WHERE u = 116", "INSERT INTO t VALUES (50, 500, 'z')",
@@ -87,7 +89,7 @@ func TestApplyOtherKeys(t *testing.T) {
 		"ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (u, id)", "UPDATE t SET v = 'two' WHERE u = 500", "ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (u)",
 		"UPDATE t SET v = 'one' WHERE u = 500", "DELETE FROM t WHERE u = 101")
 	a.ExpectApplied("--ddl", "ignore")
-	a.ExpectEqual("t")
+	a.ExpectEqual("t", `"sales.eu".orders`, `sales."eu.orders"`)
 }
 
 // A client may write what Debezium writes for an unchanged value; real unchanged values are beside it.

@@ -34,8 +34,8 @@ type assembler struct {
 	decoder  decoder
 	envelope envelope
 
-	tables  map[string]*table
-	absent  map[string]bool // tables that are not applied
+	tables  map[string]*table // by identity, as in the next two
+	absent  map[string]bool   // tables that are not applied
 	loading map[string]load
 	touched map[string]string // table names by OID
 	copies  map[string]string // ids of snapshots that have delivered rows, with the table of the latest row
@@ -270,16 +270,16 @@ func unreadable(e event, err error) error {
 
 // table returns the target's table for the envelope; nil if the table is not applied.
 func (a *assembler) table(ctx context.Context) (*table, error) {
-	a.name = a.envelope.name(a.name[:0])
+	a.name = a.envelope.identity(a.name[:0])
 	if t := a.tables[string(a.name)]; t != nil {
 		return t, nil
 	}
 	if a.absent[string(a.name)] {
 		return nil, nil
 	}
-	name := string(a.name)
+	id, name := string(a.name), string(a.envelope.name(nil))
 	if !a.cfg.includes(name) {
-		a.absent[name] = true
+		a.absent[id] = true
 		return nil, nil
 	}
 	if err := a.settle(ctx); err != nil {
@@ -297,11 +297,11 @@ func (a *assembler) table(ctx context.Context) (*table, error) {
 	if err := a.target.checkTriggers(ctx, t); err != nil {
 		return nil, err
 	}
-	t.source, t.policy = name, a.cfg.policyOf(name)
-	_, own := a.loading[name]
+	t.source, t.id, t.policy = name, id, a.cfg.policyOf(name)
+	_, own := a.loading[id]
 	_, all := a.loading[everything]
 	t.loading = own || all
-	a.tables[name], a.touched[t.oid] = t, t.name
+	a.tables[id], a.touched[t.oid] = t, t.name
 	return t, nil
 }
 
@@ -338,9 +338,9 @@ func (a *assembler) endLoading() {
 
 func (a *assembler) forgetLoading(name string) {
 	a.log.Info("the rows of the snapshot are applied: from here on a missing row is a conflict", zap.String("table", name))
-	for source, t := range a.tables {
-		if name == everything || name == source {
-			_, own := a.loading[source]
+	for id, t := range a.tables {
+		if name == everything || name == id {
+			_, own := a.loading[id]
 			t.loading = own
 		}
 	}
@@ -355,7 +355,7 @@ func (a *assembler) addTruncate(ctx context.Context, t *table, e event) error {
 			return unreadable(e, err)
 		}
 		l = load{resync, id.commit}
-		if was := a.loading[t.source]; was == l || was == (load{ID: resync}) {
+		if was := a.loading[t.id]; was == l || was == (load{ID: resync}) {
 			return nil // each partition has such a record, and rows may have come in between
 		}
 	}
@@ -369,7 +369,7 @@ func (a *assembler) addTruncate(ctx context.Context, t *table, e event) error {
 	}
 	b.truncate, b.resync = append(b.truncate, t), resync
 	if resync != "" {
-		a.loading[t.source] = l
+		a.loading[t.id] = l
 		t.loading = true
 	}
 	return nil
@@ -416,8 +416,9 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 		d.row = slices.Grow(d.row[:0], len(t.columns))[:len(t.columns)]
 		clear(d.row)
 	}
-	d.cut = left && op != 'd' && !t.described(d.row) // a DELETE needs no values
-	if b.last <= a.carefulUntil || !keyed && (op == 'u' || op == 'd') || d.cut || len(b.changes) > 0 {
+	d.cut = left && op != 'd' && !t.described(d.row)                                    // a DELETE needs no values
+	nulls := hasNull(b.arena[key.start:key.end]) || hasNull(b.arena[old.start:old.end]) // found by another statement than other keys
+	if b.last <= a.carefulUntil || nulls || !keyed && (op == 'u' || op == 'd') || d.cut || len(b.changes) > 0 {
 		return a.addChange(ctx, t, e, key, old, keyed, oldKey != nil)
 	}
 	var keys []int

@@ -3,6 +3,7 @@ package apply
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"math"
 	"slices"
 	"time"
 
@@ -361,13 +362,27 @@ func (x *keyIndex) grow() {
 	}
 }
 
-// keyParts calls use with the text of each column of a key. A length precedes each text.
+// nullPart is the length that stands for NULL in a key.
+const nullPart = math.MaxUint32
+
+// keyParts calls use with the text of each column of a key, nil for NULL. A length precedes each text.
 func keyParts(key []byte, use func(text []byte)) {
 	for len(key) >= 4 {
-		n := int(binary.BigEndian.Uint32(key))
-		use(key[4 : 4+n])
-		key = key[4+n:]
+		length := binary.BigEndian.Uint32(key)
+		key = key[4:]
+		if length == nullPart {
+			use(nil)
+			continue
+		}
+		use(key[:length:length])
+		key = key[length:]
 	}
+}
+
+// hasNull reports whether a column of a key is NULL. A configured key may have such columns.
+func hasNull(key []byte) (has bool) {
+	keyParts(key, func(text []byte) { has = has || text == nil })
+	return has
 }
 
 // tablesInOrder returns the parts of a batch by table name, so that messages are reproducible.

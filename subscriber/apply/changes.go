@@ -36,7 +36,7 @@ func (t *target) statementsOf(b *batch, c *change) []statement {
 		return []statement{insert}
 	}
 	key := b.arena[c.key.start:c.key.end]
-	remove := statement{deleteSQL(c.table, c.keys), rowParams(b, key, nil, nil), 1}
+	remove := statement{deleteSQL(c.table, c.keys, key), rowParams(b, key, nil, nil), 1}
 	switch {
 	case c.op == 'd':
 		if c.table.loading {
@@ -48,9 +48,9 @@ func (t *target) statementsOf(b *batch, c *change) []statement {
 		if len(set) == 0 {
 			return nil
 		}
-		return []statement{{updateSQL(c.table, c.keys, known, c.moved), rowParams(b, key, c.row, set), 1}}
+		return []statement{{updateSQL(c.table, c.keys, key, known, c.moved), rowParams(b, key, c.row, set), 1}}
 	case c.op == 'r' || c.table.loading:
-		if c.table.upserts(c.keys) {
+		if c.table.upserts(c.keys) && !hasNull(key) { // a unique index may allow several NULLs
 			return []statement{{upsertSQL(c.table, c.keys, known), rowParams(b, nil, c.row, known), -1}}
 		}
 		remove.rows = -1
@@ -85,7 +85,7 @@ func presentColumns(t *table, row []value) (columns []int) {
 
 // rowParams returns the parameters for one row.
 func rowParams(b *batch, key []byte, row []value, columns []int) (params [][]byte) {
-	keyParts(key, func(text []byte) { params = append(params, appendItem(beginArray(nil, 1), text)) })
+	keyParts(key, func(text []byte) { params = append(params, appendPart(beginArray(nil, 1), text)) })
 	for _, c := range columns {
 		params = append(params, appendValue(beginArray(nil, 1), b, row[c]))
 	}
@@ -139,7 +139,8 @@ func (t *target) rewrite(b *batch, c *change) statement {
 	if c.keys == nil {
 		remove = t.wholeRow(b, c, "DELETE")
 	} else {
-		remove = statement{deleteSQL(c.table, c.keys), rowParams(b, b.arena[c.key.start:c.key.end], nil, nil), 1}
+		key := b.arena[c.key.start:c.key.end]
+		remove = statement{deleteSQL(c.table, c.keys, key), rowParams(b, key, nil, nil), 1}
 	}
 	known := presentColumns(c.table, c.row)
 	return statement{rewriteSQL(c.table, remove, known), append(slices.Clone(remove.params), rowParams(b, nil, c.row, known)...), 1}

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -137,7 +138,8 @@ func (d *decoder) setFromTexts(b *batch, t *table, texts []byte, side string, ro
 	})
 }
 
-// keyOf decodes the key of a record: it remembers the columns, and stores their texts one after another, each preceded by its length.
+// keyOf decodes the key of a record: it remembers the columns, and stores their texts one after another, each preceded by its length; see
+// nullPart.
 func (d *decoder) keyOf(b *batch, t *table, object []byte) (key span, err error) {
 	start, n := len(b.arena), 0
 	err = decode.Fields(object, func(name, json []byte) error {
@@ -148,6 +150,10 @@ func (d *decoder) keyOf(b *batch, t *table, object []byte) (key span, err error)
 		}
 		c := &t.columns[t.keys.columns[n]]
 		n++
+		if bytes.Equal(json, null) {
+			b.arena = binary.BigEndian.AppendUint32(b.arena, nullPart)
+			return nil
+		}
 		at := len(b.arena)
 		b.arena = append(b.arena, 0, 0, 0, 0)
 		var err error

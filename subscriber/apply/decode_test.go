@@ -1,6 +1,8 @@
 package apply
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -42,6 +44,42 @@ func TestKeyShrinks(t *testing.T) {
 		if !slices.Equal(before, kept) {
 			t.Errorf("%s: the list that a batch keeps has become %v", c.key, before)
 		}
+	}
+}
+
+// Names with dots are not those of another table.
+func TestIdentities(t *testing.T) {
+	for want, e := range map[string]envelope{
+		"public.t": {schema: []byte(`"public"`), table: []byte(`"t"`)}, `"sales.eu".orders`: {schema: []byte(`"sales.eu"`), table: []byte(`"orders"`)},
+		`sales."eu.orders"`: {schema: []byte(`"sales"`), table: []byte(`"eu.orders"`)}, `"a""b".t`: {schema: []byte(`"a\"b"`), table: []byte(`"t"`)},
+	} {
+		if got := string(e.identity(nil)); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// NULL in a configured key is neither the text null nor an empty one, and is found as NULL.
+func TestKeysWithNull(t *testing.T) {
+	var d decoder
+	tbl := tableOf("tenant", "id")
+	sql := map[string]string{}
+	for _, text := range []string{`{"tenant":null,"id":"5"}`, `{"tenant":"null","id":"5"}`, `{"tenant":"","id":"5"}`} {
+		b := newBatch()
+		key, err := d.keyOf(b, tbl, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes := b.arena[key.start:key.end]
+		sql[text] = fmt.Sprintf("%s %q %t", sameKey(tbl, tbl.keys.columns, bytes), rowParams(b, bytes, nil, nil)[0][20:], hasNull(bytes))
+	}
+	want := map[string]string{
+		`{"tenant":null,"id":"5"}`:   `t.tenant IS NULL AND t.id::pg_catalog.text = (x.c1)::pg_catalog.text "\xff\xff\xff\xff" true`,
+		`{"tenant":"null","id":"5"}`: `t.tenant::pg_catalog.text = (x.c0)::pg_catalog.text AND t.id::pg_catalog.text = (x.c1)::pg_catalog.text "\x00\x00\x00\x04null" false`,
+		`{"tenant":"","id":"5"}`:     `t.tenant::pg_catalog.text = (x.c0)::pg_catalog.text AND t.id::pg_catalog.text = (x.c1)::pg_catalog.text "\x00\x00\x00\x00" false`,
+	}
+	if !maps.Equal(sql, want) {
+		t.Errorf("got %q", sql)
 	}
 }
 

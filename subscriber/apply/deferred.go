@@ -123,7 +123,7 @@ func (t *target) refersTo(ctx context.Context, b *batch, c *change, late violati
 		return false, err
 	}
 	sql := fmt.Sprintf("SELECT 1 FROM %s AS t, %s WHERE %s AND pg_catalog.strpos(%s, ')=(' || pg_catalog.concat_ws(', ', %s) || ')') > 0",
-		c.table.own, unnested(len(c.keys)), sameKey(c.table, c.keys), postgres.QuoteLiteral(late.refused.Detail), rows[0][0])
+		c.table.own, unnested(len(c.keys)), sameKey(c.table, c.keys, nil), postgres.QuoteLiteral(late.refused.Detail), rows[0][0])
 	result := t.conn.ExecParams(ctx, sql, rowParams(b, nil, c.row, c.keys), nil, binaryFormat, nil).Read()
 	return len(result.Rows) > 0, result.Err
 }

@@ -66,7 +66,7 @@ func (t *target) obstacleOf(ctx context.Context, c *change, found *conflict) (*o
 func (o *obstacle) where(b *batch, c *change) (condition string, params [][]byte) {
 	others := ""
 	if c.op == 'u' && c.keys != nil {
-		others = fmt.Sprintf(" AND NOT EXISTS (SELECT FROM %s WHERE %s)", unnested(len(c.keys)), sameKey(c.table, c.keys))
+		others = fmt.Sprintf(" AND NOT EXISTS (SELECT FROM %s WHERE %s)", unnested(len(c.keys)), sameKey(c.table, c.keys, b.arena[c.key.start:c.key.end]))
 		params = rowParams(b, b.arena[c.key.start:c.key.end], nil, nil)
 	}
 	var values, keys, same []string

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/pgtee/pgtee/subscriber/decode"
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // envelope is the value of a row's record in Debezium's form, as parts of its JSON.
@@ -92,6 +93,21 @@ var (
 	valuesField = []byte(`"values":{`)
 	errEnvelope = Halt{"the records are not change events of Debezium's shape", "start the publisher with --envelope debezium (its default)"}
 )
+
+// identity appends schema.table. Unlike the name, it is that of one table only: a part that has a dot or a quote is quoted.
+func (e *envelope) identity(dst []byte) []byte {
+	dst = appendIdentifier(dst, e.schema)
+	return appendIdentifier(append(dst, '.'), e.table)
+}
+
+func appendIdentifier(dst, quoted []byte) []byte {
+	start := len(dst)
+	dst, _ = decode.AppendUnquoted(dst, quoted)
+	if bytes.ContainsAny(dst[start:], `."`) {
+		return append(dst[:start], postgres.QuoteIdentifier(string(dst[start:]))...)
+	}
+	return dst
+}
 
 // name appends schema.table.
 func (e *envelope) name(dst []byte) []byte {

@@ -137,7 +137,7 @@ func TestPositionsOfTwoSlots(t *testing.T) {
 // A table is emptied once for a resync, although each partition of its topic says so, and again for a later one, also if that has the same id.
 func TestATableIsEmptiedOncePerResync(t *testing.T) {
 	a := assembler{cfg: &Config{}, batch: newBatch(), loading: map[string]load{}}
-	table := &table{source: "public.t"}
+	table := &table{source: "public.t", id: "public.t"}
 	for _, c := range []struct{ at, id string }{{"64", "one"}, {"64", "one"}, {"96", "one"}, {"96", "one"}, {"C8", "two"}} {
 		id := "1/s/1/0/" + c.at + "/snapshot." + c.id + ".t16384"
 		e := event{record: &kgo.Record{Headers: []kgo.RecordHeader{{Key: headerResync, Value: []byte(c.id)}, {Key: headerEventID, Value: []byte(id)}}}}

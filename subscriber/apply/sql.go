@@ -55,24 +55,31 @@ func (c *column) sameAs(row, parameter string) string {
 	return fmt.Sprintf("%s.%s %s %s", row, c.quoted, c.equal, c.cast(parameter))
 }
 
-// sameKey compares the key columns with the first columns of x.
-func sameKey(t *table, keys []int) string {
+// sameKey compares the key columns with the first columns of x, or with NULL where key has NULL. Keys without NULL may be nil.
+func sameKey(t *table, keys []int, key []byte) string {
 	var parts []string
 	for i, k := range keys {
 		parts = append(parts, t.columns[k].sameAs("t", fmt.Sprintf("x.c%d", i)))
 	}
+	i := 0
+	keyParts(key, func(text []byte) {
+		if text == nil {
+			parts[i] = fmt.Sprintf("t.%s IS NULL", t.columns[keys[i]].quoted)
+		}
+		i++
+	})
 	return strings.Join(parts, " AND ")
 }
 
-func deleteSQL(t *table, keys []int) string {
-	return fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s", t.own, unnested(len(keys)), sameKey(t, keys))
+func deleteSQL(t *table, keys []int, key []byte) string {
+	return fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s", t.own, unnested(len(keys)), sameKey(t, keys, key))
 }
 
 // updateSQL cannot set columns GENERATED ALWAYS AS IDENTITY, so it finds only rows in which they already have the new values: see rewrite.
-func updateSQL(t *table, keys, columns []int, moved bool) string {
+func updateSQL(t *table, keys []int, key []byte, columns []int, moved bool) string {
 	set := settable(t, keys, columns, moved)
 	var parts []string
-	where := sameKey(t, keys)
+	where := sameKey(t, keys, key)
 	for i, c := range set {
 		column, x := &t.columns[c], fmt.Sprintf("x.c%d", len(keys)+i)
 		if column.identity {

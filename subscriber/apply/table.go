@@ -15,6 +15,7 @@ import (
 // table is a table of the target as the catalog describes it. A new version of the table is a new value.
 type table struct {
 	source  string // schema.table in the stream
+	id      string // its identity in the stream
 	oid     string
 	name    string // quoted for SQL
 	own     string // name, with ONLY if it is not partitioned: tables that inherit from it have records of their own

@@ -197,15 +197,15 @@ func (t *target) sqlOf(p phase, g *group) []string {
 	table, keys := g.part.table, g.part.keys
 	switch p {
 	case deletes, purges, ghosts:
-		return []string{deleteSQL(table, keys)}
+		return []string{deleteSQL(table, keys, nil)}
 	case updates, mendings:
-		return []string{updateSQL(table, keys, g.columns, g.moved)}
+		return []string{updateSQL(table, keys, nil, g.columns, g.moved)}
 	case upserts:
 		if keys == nil {
 			return []string{insertSQL(table, g.columns)}
 		}
 		if !table.upserts(keys) {
-			return []string{deleteSQL(table, keys), insertSQL(table, g.columns)}
+			return []string{deleteSQL(table, keys, nil), insertSQL(table, g.columns)}
 		}
 		return []string{upsertSQL(table, keys, g.columns)}
 	}
@@ -322,6 +322,14 @@ func beginArray(dst []byte, n int) []byte {
 
 func appendItem(dst, text []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(dst, uint32(len(text))), text...)
+}
+
+// appendPart appends a part of a key: see keyParts.
+func appendPart(dst, text []byte) []byte {
+	if text == nil {
+		return binary.BigEndian.AppendUint32(dst, nullPart)
+	}
+	return appendItem(dst, text)
 }
 
 func appendValue(dst []byte, b *batch, v value) []byte {
