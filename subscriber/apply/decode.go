@@ -173,6 +173,9 @@ func (d *decoder) keyOf(b *batch, t *table, object []byte) (key span, err error)
 func (t *table) learnKey(n int, escaped []byte) error {
 	name := decode.Unquoted(slices.Concat([]byte{'"'}, escaped, []byte{'"'}))
 	i, found := t.find(name)
+	if !found && name == standInKey {
+		return Halt{fmt.Sprintf("the topic of table %s is compacted: its records without a key have one that stands in for it", t.source), "set cleanup.policy=delete for the topic (topic-config of the publisher, too), and have the publisher resync the table"}
+	}
 	if !found {
 		return Halt{fmt.Sprintf("table %s of the target has no column %s, which is part of the key in the stream", t.plain, name),
 			fmt.Sprintf("add it with ALTER TABLE %s ADD COLUMN, as the source has it", t.name)}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // Record headers, as written by the publisher.
@@ -21,6 +23,9 @@ const (
 	headerNewKey  = "__debezium.newkey"
 	headerLeftOut = "pgtee-left-out" // number of values left out because they were too large
 )
+
+// standInKey is the field of the key that the publisher gives to records without a key in a compacted topic.
+const standInKey = "pgtee_event_id"
 
 // event is a record with its place.
 type event struct {
@@ -256,12 +261,15 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 		return nil // from a fetch that started before the partition was paused
 	}
 	p.position = record.Offset + 1
-	if record.Attrs.IsControl() || record.Value == nil {
+	if record.Attrs.IsControl() {
 		return nil
 	}
 	id, found, err := idOf(record)
 	if err != nil {
 		return Halt{fmt.Sprintf("topic %s, partition %d, offset %d: %v", p.topic, p.number, record.Offset, err), "find out what wrote that record"}
+	}
+	if !found && record.Value == nil {
+		return nil
 	}
 	if !found || string(id.slot) != s.known.Slot || s.foreign[string(id.source)] {
 		s.warnStranger(p.topic)
@@ -275,6 +283,9 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 			"check whether somebody else has written to " + topicName(s.cfg.Prefix, "progress") + "; else " + s.cfg.afresh()}}
 	}
 	kept := s.known.kept(id.cuts)
+	if record.Value == nil {
+		return s.checkTombstone(p, record, &id, kept)
+	}
 	e := event{place: id.place, snapshot: id.snapshot, record: record, from: p}
 	if e.snapshot != nil {
 		e.commit = max(min(e.commit, kept), p.last.commit) // the row may be unchanged since; if it is not, a resync follows
@@ -300,6 +311,17 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 	p.bytes += n
 	s.bytes += n
 	return nil
+}
+
+// checkTombstone returns an error if the delete that a tombstone belongs to is not in the topic. The tombstone says nothing new otherwise. kept is
+// where its history ends.
+func (s *source) checkTombstone(p *partition, r *kgo.Record, id *eventID, kept LSN) error {
+	unread := p.last.commit < id.commit || p.last.commit == id.commit && p.last.ordinal < id.ordinal
+	if !unread || id.snapshot != nil || id.commit < s.floor || id.commit >= kept || headerOf(r, record.EventSourceHeader) != nil {
+		return nil
+	}
+	return Halt{fmt.Sprintf("%s is a tombstone whose delete is gone: the topic is compacted, and records were removed before they were %s", placeOf(r), s.cfg.done()),
+		"set cleanup.policy=delete for the topic (topic-config of the publisher, too); " + s.cfg.afresh()}
 }
 
 // warnStranger logs once per topic that it has records of another publisher.

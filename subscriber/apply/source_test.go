@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // readTo gives a source records of partition 0 of a topic.
@@ -55,6 +57,41 @@ func TestWhatFollowsTheLastRecordIsTakenToo(t *testing.T) {
 	want(map[string][]int64{"shop.a": {0}, "shop.b": {0}})
 	commits(s)
 	want(map[string][]int64{"shop.a": {12}, "shop.b": {4}})
+}
+
+// A tombstone whose delete is gone tells that the topic is compacted: the row would stay for ever.
+func TestCompactedTopics(t *testing.T) {
+	tombstone := func(offset int64, id string, headers ...kgo.RecordHeader) *kgo.Record {
+		r := kept("shop.a", offset, id)
+		r.Value, r.Headers = nil, append(r.Headers, headers...)
+		return r
+	}
+	for name, c := range map[string]struct {
+		records []*kgo.Record
+		halts   bool
+	}{
+		"beside its delete":            {[]*kgo.Record{kept("shop.a", 0, "1/s/1/0/64/1"), tombstone(1, "1/s/1/0/64/1")}, false},
+		"alone":                        {[]*kgo.Record{tombstone(1, "1/s/1/0/64/1")}, true},
+		"of a later change":            {[]*kgo.Record{kept("shop.a", 0, "1/s/1/0/64/1"), tombstone(2, "1/s/1/0/64/2")}, true},
+		"its delete was applied":       {[]*kgo.Record{tombstone(1, "1/s/1/0/30/1")}, false},
+		"published twice":              {[]*kgo.Record{kept("shop.a", 0, "1/s/1/0/96/1"), kept("shop.a", 1, "1/s/1/0/64/1"), tombstone(2, "1/s/1/0/64/1")}, false},
+		"an event of the application":  {[]*kgo.Record{tombstone(1, "1/s/1/0/64/1", kgo.RecordHeader{Key: record.EventSourceHeader, Value: []byte("pgtee")})}, false},
+		"of somebody else":             {[]*kgo.Record{tombstone(1, "1/other/1/0/64/1"), {Topic: "shop.a", Offset: 2}}, false},
+		"a delete that was lost since": {[]*kgo.Record{tombstone(1, "1/s/1/0/A0/1")}, false},
+	} {
+		s := &source{cfg: &Config{Log: zap.NewNop()}, known: progress{Slot: "s", Cuts: []LSN{150}}, floor: 50, partitions: map[string]map[int32]*partition{"shop.a": {}}, strangers: map[string]bool{}}
+		p := s.begin("shop.a", 0)
+		p.resumed = true
+		var err error
+		for _, r := range c.records {
+			if err = s.put(p, r); err != nil {
+				break
+			}
+		}
+		if isHalt(err) != c.halts {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // A repair has set the stream back to 150. What was published before and commits later is lost; what takes its place counts. A row that was read
