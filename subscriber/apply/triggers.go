@@ -8,12 +8,17 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// firingQuery lists what would change a table's rows: user triggers, depending on whether session_replication_role is replica ($2), and, unless it is,
-// cascading foreign keys of other tables.
-const firingQuery = `SELECT 'trigger ' || pg_catalog.quote_ident(t.tgname) FROM pg_catalog.pg_trigger AS t
-WHERE t.tgrelid = $1::pg_catalog.oid AND NOT t.tgisinternal AND t.tgenabled::pg_catalog.text IN ('A', CASE $2 WHEN 'true' THEN 'R' ELSE 'O' END)
-UNION ALL SELECT 'foreign key ' || pg_catalog.quote_ident(c.conname) || ' of ' || c.conrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_constraint AS c
-WHERE $2 <> 'true' AND c.contype = 'f' AND c.confrelid = $1::pg_catalog.oid AND (c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd'))`
+// firingQuery lists what would change rows when a table is written, each with the table that it belongs to: user triggers and rules, depending on whether
+// session_replication_role is replica ($2), and, unless it is, cascading foreign keys of other tables. When rows are routed to a partition, its row triggers fire
+// and the foreign keys that refer to it cascade, but not its statement triggers and rules.
+const firingQuery = `WITH part AS (SELECT $1::pg_catalog.oid AS relid UNION SELECT p.relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid::pg_catalog.regclass) AS p)
+SELECT 'trigger ' || pg_catalog.quote_ident(t.tgname), t.tgrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_trigger AS t JOIN part AS p ON p.relid = t.tgrelid
+WHERE NOT t.tgisinternal AND (t.tgrelid = $1::pg_catalog.oid OR t.tgtype & 1 = 1) AND t.tgenabled::pg_catalog.text IN ('A', CASE $2 WHEN 'true' THEN 'R' ELSE 'O' END)
+UNION ALL SELECT 'rule ' || pg_catalog.quote_ident(r.rulename), r.ev_class::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_rewrite AS r
+WHERE r.ev_class = $1::pg_catalog.oid AND r.ev_type <> '1' AND r.ev_enabled::pg_catalog.text IN ('A', CASE $2 WHEN 'true' THEN 'R' ELSE 'O' END)
+UNION ALL SELECT 'foreign key ' || pg_catalog.quote_ident(c.conname) || ' of ' || c.conrelid::pg_catalog.regclass::pg_catalog.text, c.confrelid::pg_catalog.regclass::pg_catalog.text
+FROM pg_catalog.pg_constraint AS c JOIN part AS p ON p.relid = c.confrelid
+WHERE $2 <> 'true' AND c.contype = 'f' AND (c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd'))`
 
 // checkTriggers halts if a table would be changed twice, by the stream and by the target's own trigger.
 func (t *target) checkTriggers(ctx context.Context, table *table) error {
@@ -26,7 +31,10 @@ func (t *target) checkTriggers(ctx context.Context, table *table) error {
 	}
 	what, repair := rows[0][0], t.grantReplica()+","
 	if t.replica {
-		what, repair = what+" (ENABLE ALWAYS or REPLICA)", fmt.Sprintf("ALTER TABLE %s ENABLE %s makes it an ordinary one, which is off; or", table.name, what)
+		what, repair = what+" (ENABLE ALWAYS or REPLICA)", fmt.Sprintf("ALTER TABLE %s ENABLE %s makes it an ordinary one, which is off; or", rows[0][1], what)
+	}
+	if rows[0][1] != table.name {
+		what += " on " + rows[0][1]
 	}
 	return Halt{fmt.Sprintf("%s of the target would repeat changes that the stream already has for table %s", what, table.plain), repair + " disable it, or start with --fire-triggers"}
 }
