@@ -53,7 +53,7 @@ func (c *Config) connect(ctx context.Context) (*target, error) {
 	if err != nil {
 		return nil, Halt{"--postgres: " + err.Error(), "want postgres://user@host:5432/database"}
 	}
-	maps.Copy(config.RuntimeParams, postgres.Settings)
+	postgres.Configure(config)
 	maps.Copy(config.RuntimeParams, planning)
 	config.RuntimeParams["application_name"] = c.applicationName()
 	if config.ConnectTimeout == 0 {

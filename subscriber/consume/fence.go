@@ -50,10 +50,11 @@ func (c *Config) connect(ctx context.Context) (*target, error) {
 	if err != nil {
 		return nil, Halt{"--postgres: " + err.Error(), "want postgres://user@host:5432/database"}
 	}
-	for name, value := range postgres.Settings {
-		if name != "search_path" { // triggers of the table need theirs: see theirPath
-			config.RuntimeParams[name] = value
-		}
+	path, set := config.RuntimeParams["search_path"]
+	postgres.Configure(config)
+	delete(config.RuntimeParams, "search_path") // triggers of the table need theirs: see theirPath
+	if set {
+		config.RuntimeParams["search_path"] = path
 	}
 	name := "pgtee consume " + c.group()
 	config.RuntimeParams["application_name"] = name[:min(len(name), maxApplicationName)]

@@ -4,6 +4,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -28,6 +29,20 @@ var Settings = map[string]string{
 	"tcp_keepalives_count":                "3", // a client that has lost power or network soon releases its locks
 	"tcp_user_timeout":                    "30s",
 	"statement_timeout":                   "0",
+}
+
+// Configure gives a connection the settings of a session that writes records from Kafka.
+func Configure(config *pgconn.Config) {
+	maps.Copy(config.RuntimeParams, Settings)
+	config.AfterConnect = unlimited
+}
+
+// unlimited turns off what would end each attempt at a giant transaction. Servers before 17 do not know the setting, and would refuse it as a parameter of the
+// connection.
+func unlimited(ctx context.Context, conn *pgconn.PgConn) error {
+	const known = "SELECT pg_catalog.set_config('transaction_timeout', '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'"
+	_, err := conn.Exec(ctx, known).ReadAll() // a replication connection knows no other protocol
+	return err
 }
 
 // EqualOperator is an SQL expression: the schema-qualified equality operator of type t, a row of pg_type; ” if there is none.
