@@ -235,12 +235,13 @@ func TestViewsOfAnArchive(t *testing.T) {
 	s.must(err)
 	topic, progress := s.NewTopic("public.t", 2), s.NewTopic("progress", 1)
 	const placeholder = "__debezium_unavailable_value"
+	table := "t"
 	put := func(partition int32, ago time.Duration, id, key, op, after, pgtee string, headers ...string) {
 		t.Helper()
 		if after == "" {
 			after = "null"
 		}
-		value := fmt.Sprintf(`{"before":null,"after":%s,"source":{"schema":"public","table":"t","txId":7,"ts_us":%d},"op":%q,"pgtee":{%s}}`, after, time.Now().Add(-ago).UnixMicro(), op, pgtee)
+		value := fmt.Sprintf(`{"before":null,"after":%s,"source":{"schema":"public","table":%q,"txId":7,"ts_us":%d},"op":%q,"pgtee":{%s}}`, after, table, time.Now().Add(-ago).UnixMicro(), op, pgtee)
 		record := &kgo.Record{Topic: topic, Partition: partition, Value: []byte(value), Headers: []kgo.RecordHeader{{Key: "pgtee-event-id", Value: []byte("1/s/1/0/" + id)}}}
 		if key != "" {
 			record.Key = fmt.Appendf(nil, `{"id":%s}`, key)
@@ -269,6 +270,9 @@ func TestViewsOfAnArchive(t *testing.T) {
 	put(0, 0, "A9/1", "7", "c", `{"id":7,"big":"of another life"}`, "")
 	put(0, 0, "AA/1", "7", "d", "", "")
 	put(0, 0, "AB/1", "7", "c", `{"id":7,"big":"`+placeholder+`"}`, "")
+	table = "another" // in the same topic: it has a row of the same key, and is emptied
+	put(0, 0, "AC/1", "1", "c", `{"id":1}`, "")
+	put(0, 0, "AD/1", "", "t", "", "")
 	s.must(s.kafka.ProduceSync(s.ctx, &kgo.Record{Topic: progress, Value: []byte(`{"v":2,"timeline":1,"system_id":"1","slot":"s","end_lsn":"0/100"}`)}).FirstErr())
 	queries := []string{
 		`SET TimeZone = 'America/New_York'`,
@@ -299,7 +303,7 @@ func TestViewsOfAnArchive(t *testing.T) {
 		want := [][]string{got[0], {
 			`{"id":1,"big":"long","small":"b","raw":"AAEC"} `, `{"id":2,"big":"` + placeholder + `"} big`, `{"id":3,"big":"` + placeholder + `"} big`,
 			`{"id":4,"price":1.5,"a/b~c":["x"],"none":null} `, `{"id":5,"note":"` + placeholder + `"} `, `{"id":6} `, `{"id":7,"big":"` + placeholder + `"} big`,
-		}, {"16"}, {"17"}, {"1"}}
+		}, {"18"}, {"19"}, {"1"}}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: DuckDB has\n%q, want\n%q", format, got, want)
 		}

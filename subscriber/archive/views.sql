@@ -34,17 +34,17 @@ CREATE OR REPLACE MACRO pgtee_is_unchanged(value, name) AS
 -- An unchanged TOAST value is taken from the change that wrote it. incomplete lists the columns for which no such change is in the archive, or whose value
 -- was too large for its record (header pgtee-left-out).
 CREATE OR REPLACE VIEW current_rows AS
-WITH changes AS (SELECT *, value->>'$.op' AS op, key::VARCHAR AS k FROM events WHERE value->>'$.source.table' IS NOT NULL),
-  emptied AS (SELECT topic, "partition", max(n) AS n FROM changes WHERE op = 't' GROUP BY ALL),
-  latest AS (SELECT * FROM changes WHERE key IS NOT NULL QUALIFY row_number() OVER (PARTITION BY topic, k ORDER BY n DESC) = 1),
+WITH changes AS (SELECT *, value->>'$.op' AS op, key::VARCHAR AS k, value->>'$.source.schema' AS s, value->>'$.source.table' AS t FROM events WHERE value->>'$.source.table' IS NOT NULL),
+  emptied AS (SELECT topic, "partition", s, t, max(n) AS n FROM changes WHERE op = 't' GROUP BY ALL),
+  latest AS (SELECT * FROM changes WHERE key IS NOT NULL QUALIFY row_number() OVER (PARTITION BY topic, s, t, k ORDER BY n DESC) = 1),
   live AS (
     SELECT latest.*, [c FOR c IN json_keys(latest.value->'$.after') IF pgtee_is_unchanged(latest.value, c)] AS unchanged
-    FROM latest LEFT JOIN emptied ON emptied.topic = latest.topic AND emptied."partition" = latest."partition"
+    FROM latest LEFT JOIN emptied ON emptied.topic = latest.topic AND emptied."partition" = latest."partition" AND emptied.s = latest.s AND emptied.t = latest.t
     WHERE latest.op <> 'd' AND latest.n > coalesce(emptied.n, 0)),
-  gaps AS (SELECT n, topic, k, unnest(unchanged) AS name FROM live),
+  gaps AS (SELECT n, topic, s, t, k, unnest(unchanged) AS name FROM live),
   older AS ( -- from the change that has made the row
     SELECT gaps.n AS latest, gaps.name, changes.n, changes.value, changes.headers, max(CASE WHEN changes.op IN ('c', 'r') THEN changes.n END) OVER (PARTITION BY gaps.n) AS first
-    FROM gaps JOIN changes ON changes.topic = gaps.topic AND changes.k = gaps.k AND changes.n <= gaps.n AND changes.op <> 'd'),
+    FROM gaps JOIN changes ON changes.topic = gaps.topic AND changes.s = gaps.s AND changes.t = gaps.t AND changes.k = gaps.k AND changes.n <= gaps.n AND changes.op <> 'd'),
   written AS (
     SELECT latest, name, CASE WHEN NOT pgtee_is_unchanged(value, name) THEN pgtee_field(value->'$.after', name) END AS found
     FROM older WHERE n >= coalesce(first, 0) AND (NOT pgtee_is_unchanged(value, name) OR (headers->'/pgtee-left-out') IS NOT NULL)
