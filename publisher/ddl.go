@@ -14,7 +14,7 @@ import (
 )
 
 // ddlRecord is a record of <prefix>.ddl: one DDL command with the objects that it created, changed or dropped. Its key is schema.table of the first
-// table, else the first object, else the command.
+// table, else the first object, else the command. All records are in partition 0, and so in one order.
 //
 // The statement is the text of the whole Query. Definitions keep their literals, which are defaults, constraints and views; other statements keep
 // theirs only with SQL text full. Credentials are redacted, and for commands on hidden and masked columns all literals are. A long text is cut. With
@@ -107,6 +107,7 @@ func addDDL(b *record.Batch, topic, key string, record ddlRecord) error {
 	end := len(b.Buf)
 	b.Buf = append(b.Buf, bytes.TrimSuffix(value.Bytes(), []byte("\n"))...)
 	b.Add(topic, start, end)
+	b.First() // a later command may need an earlier one of another table
 	return nil
 }
 

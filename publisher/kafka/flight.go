@@ -31,6 +31,9 @@ func (f *flight) fill(ctx context.Context, b *record.Batch, topics map[string]*b
 	f.records, f.headers = record.Recycle(f.records), record.Recycle(f.headers)
 	for _, r := range f.batch.Records() {
 		out := kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: f.copyHeaders(r.Headers)}
+		if r.First {
+			out.Partition = inPartition(0)
+		}
 		if r.Key != nil {
 			f.records = append(f.records, out)
 			continue

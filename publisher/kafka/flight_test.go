@@ -45,6 +45,26 @@ func TestFlightsReuseTheirMemory(t *testing.T) {
 	}
 }
 
+// DDL is in one order although its records have keys of their own.
+func TestRecordsOfOneOrder(t *testing.T) {
+	var b record.Batch
+	for i := range 2 {
+		key := len(b.Buf)
+		b.Buf = append(b.Buf, "key and value"...)
+		if b.Add("t", key, key+3); i == 0 {
+			b.First()
+		}
+	}
+	var f flight
+	if err := f.fill(t.Context(), &b, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	choose := partitioner().ForTopic("t")
+	if first, other := choose.Partition(&f.records[0], 12), choose.Partition(&f.records[1], 12); first != 0 || other == 0 || string(f.records[0].Key) != "key" {
+		t.Errorf("partitions %d and %d, key %q", first, other, f.records[0].Key)
+	}
+}
+
 func TestCompressorIsReadByOthers(t *testing.T) {
 	c := newCompressor()
 	for _, n := range []int{0, 1, 100, 20_000} {

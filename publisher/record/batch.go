@@ -56,6 +56,7 @@ type entry struct {
 	key, value span
 	event      bool   // of the application: its topic may be one of several sources
 	everywhere bool   // goes to every partition
+	first      bool   // goes to partition 0, whatever its key is
 	asked, why string // for a refused event: the topic that it was meant for, and the reason
 	leftOut    int    // number of values missing from a row that was too large
 }
@@ -218,6 +219,9 @@ func (b *Batch) AddEvent(topic string, key, value int) {
 // partition.
 func (b *Batch) Everywhere() { b.entries[len(b.entries)-1].everywhere = true }
 
+// First sends the last record to partition 0 of its topic, whatever its key is: such records are in one order.
+func (b *Batch) First() { b.entries[len(b.entries)-1].first = true }
+
 // Refuse redirects record i, an event, to the topic refused. Headers contain the topic that was requested and the reason for the refusal.
 func (b *Batch) Refuse(i int, refused, asked string, why error) {
 	e := &b.entries[i]
@@ -353,7 +357,7 @@ func (b *Batch) Records() []Record {
 		if e.leftOut > 0 {
 			headers = append(headers, Header{Key: IncompleteHeader, Value: strconv.AppendInt(nil, int64(e.leftOut), 10)})
 		}
-		b.records = append(b.records, Record{e.topic, b.slice(e.key), b.slice(e.value), headers, e.everywhere})
+		b.records = append(b.records, Record{e.topic, b.slice(e.key), b.slice(e.value), headers, e.everywhere, e.first})
 	}
 	return b.records
 }

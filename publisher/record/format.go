@@ -15,6 +15,7 @@ type Record struct {
 	Headers []Header
 
 	Everywhere bool // goes to every partition of the topic; in partition N > 0 its event id ends in .N
+	First      bool // goes to partition 0, whatever its key is
 }
 
 // Header is a header of a Kafka record.
