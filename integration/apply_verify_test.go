@@ -13,7 +13,14 @@ import (
 // Both sides are compared at one moment, while the source is being written to and appliers run; what differs is named by its key.
 func TestApplyVerify(t *testing.T) {
 	a := newApplied(t, applySchema)
-	a.Write("INSERT INTO plain SELECT i, 'name', i / 3.0, now(), '{\"a\": 1}', '{a,b}' FROM generate_series(1, 510) AS i", "INSERT INTO bare VALUES (1, 'x'), (1, 'x')", "INSERT INTO made (v) VALUES (1), (2)")
+	admin := a.dial(a.server.URL("postgres"))
+	defer admin.Close(a.ctx)
+	for _, sql := range []string{"DROP DATABASE " + a.target, "CREATE DATABASE " + a.target + " TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"} { // the same letters are other bytes there
+		_, err := admin.Exec(a.ctx, sql)
+		a.must(err)
+	}
+	a.ExecTarget(applySchema + "CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);")
+	a.Write("INSERT INTO plain SELECT i, 'Zürich', i / 3.0, now(), '{\"a\": 1}', '{a,b}' FROM generate_series(1, 510) AS i", "INSERT INTO bare VALUES (1, 'x'), (1, 'x')", "INSERT INTO made (v) VALUES (1), (2)")
 	a.Drain()
 	applier := a.process("apply", a.applyArgs()...)
 	a.awaitMark()

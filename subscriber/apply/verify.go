@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -105,7 +104,7 @@ func openMoment(ctx context.Context, source string) (m moment, err error) {
 	if err != nil {
 		return m, Halt{"--source: " + err.Error(), "want postgres://user@host:5432/database"}
 	}
-	maps.Copy(config.RuntimeParams, postgres.Settings)
+	postgres.Configure(config)
 	config.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 	config.RuntimeParams["application_name"] = "pgtee verify"
 	if m.conn, err = pgconn.ConnectConfig(ctx, config); err != nil {
@@ -212,13 +211,18 @@ func (c *Config) shared(name string, from, to *table) (shared, lacking []string)
 	return shared, lacking
 }
 
+// inUTF8 returns SQL for the bytes of a text that are the same whatever the encoding of its database is. Nothing is known of bytes in SQL_ASCII.
+func inUTF8(text string) string {
+	return "pg_catalog.convert_to(" + text + ", CASE pg_catalog.getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END)"
+}
+
 // hashOf returns SQL for a hash over the texts of a row's columns.
 func hashOf(columns []string) string {
 	var list []string
 	for _, c := range columns {
 		list = append(list, "t."+c)
 	}
-	return fmt.Sprintf("pg_catalog.hashtextextended(ROW(%s)::pg_catalog.text, 0)", strings.Join(list, ", "))
+	return fmt.Sprintf("pg_catalog.hashtextextended(pg_catalog.encode(%s, 'escape'), 0)", inUTF8("ROW("+strings.Join(list, ", ")+")::pg_catalog.text"))
 }
 
 const maxDifferences = 10
@@ -230,8 +234,8 @@ func differences(ctx context.Context, source, target *pgconn.PgConn, from, to *t
 		key = append(key, "t."+from.columns[i].quoted)
 	}
 	sql := func(table string) string {
-		text := fmt.Sprintf("ROW(%s)::pg_catalog.text COLLATE \"C\"", strings.Join(key, ", "))
-		return fmt.Sprintf("SELECT %s, %s::pg_catalog.text FROM %s AS t ORDER BY 1", text, hashOf(columns), table)
+		text := "ROW(" + strings.Join(key, ", ") + ")::pg_catalog.text"
+		return fmt.Sprintf("SELECT %s, %s::pg_catalog.text FROM %s AS t ORDER BY %s", text, hashOf(columns), table, inUTF8(text))
 	}
 	left, right := readHashes(ctx, source, sql(from.name)), readHashes(ctx, target, sql(to.name))
 	defer left.close()
