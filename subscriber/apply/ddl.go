@@ -30,9 +30,10 @@ type ddlRecord struct {
 	Atomic     bool        `json:"atomic"`
 	Objects    []ddlObject `json:"objects"`
 	Pgtee      json.RawMessage
-	Own        string `json:"-"` // the command in the text of the Query; "": it is not there, because a function ran it
-	Why        string `json:"-"` // why Own is not known
-	Text       string `json:"-"` // SQL to run in the target
+	Own        string     `json:"-"` // the command in the text of the Query; "": it is not there, because a function ran it
+	Names      [][]string `json:"-"` // objects that Own names: see Statement
+	Why        string     `json:"-"` // why Own is not known
+	Text       string     `json:"-"` // SQL to run in the target
 }
 
 type ddlObject struct {
@@ -286,6 +287,9 @@ func (d *ddlRecord) text() (string, error) {
 		return "", d.unknown(d.Why)
 	case strings.Contains(d.Own, redacted):
 		return "", d.unknown(fmt.Sprintf("it has values that are hidden: `%s`", d.Own))
+	case len(d.schemas()) > 1 || movesFromSearchPath(d.Own, d.Names):
+		return "", Halt{fmt.Sprintf("%s of %s, run by %s at the source, names objects without their schemas, and the stream does not have its search_path: `%s`", d.Command, d.objects(), d.User, d.Own),
+			"run it on the target with the names of the schemas, and start with --ddl ignore until it is passed"}
 	case d.schemaOf() == "" && grantsUnqualified(d.Own):
 		return "", nil // the record of a GRANT has no objects, so it may be about other ones in the target
 	case d.Own != "":
@@ -317,9 +321,36 @@ func (d *ddlRecord) create() string {
 	return ""
 }
 
+// schemas returns the schemas of the objects that the command names without one.
+func (d *ddlRecord) schemas() (list []string) {
+	for _, name := range d.Names {
+		if len(name) != 1 {
+			continue
+		}
+		for i := range d.Objects {
+			for _, own := range d.Objects[i].names() {
+				if len(own) > 1 && own[len(own)-1] == name[0] && !slices.Contains(list, own[0]) {
+					list = append(list, own[0])
+				}
+			}
+		}
+	}
+	return list
+}
+
+var setSchema = regexp.MustCompile(`(?is)^\s*alter\s.*\sset\s+schema\s+(?:"(?:[^"]|"")+"|[^\s"]+)\s*$`)
+
+// movesFromSearchPath reports whether a command gives an object that it names without schema another schema: the record has only the new one.
+func movesFromSearchPath(sql string, names [][]string) bool {
+	return setSchema.MatchString(sql) && !slices.ContainsFunc(names, func(name []string) bool { return len(name) > 1 })
+}
+
 // schemaOf returns the schema in which to resolve unqualified names of a command; "" if its objects have none. That of a trigger, a policy or a rule is the
 // schema of its table.
 func (d *ddlRecord) schemaOf() string {
+	if named := d.schemas(); len(named) > 0 {
+		return named[0]
+	}
 	for _, o := range d.Objects {
 		schema := o.Schema
 		if parts := outbox.IdentityParts(o.owner()); schema == "" && len(parts) > 1 {

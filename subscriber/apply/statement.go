@@ -30,7 +30,7 @@ func (d *ddlRecord) isWhole() bool {
 	return d.Statement != "" && d.Statement != redacted && len(d.Statement) < maxStatementBytes
 }
 
-// find finds the command among the statements of the Query and returns its text; "" if a function or trigger of the Query ran it. known is false if that
+// find finds the command among the statements of the Query and returns its text, whose names it keeps; "" if a function or trigger of the Query ran it. known is false if that
 // cannot be determined. Records of a Query are in its order: next is the place after the statement that was found last for a record of this Query in the
 // same transaction, and is moved on.
 func (d *ddlRecord) find(all []Statement, next *int) (text string, known bool) {
@@ -45,6 +45,7 @@ func (d *ddlRecord) find(all []Statement, next *int) (text string, known bool) {
 	case i < 0 && len(places) < len(all): // the Query was sent again, or its other statements have run such a command
 	case !areAlike(all, places) && mayMiss(all, places):
 	case d.hasAll(&found):
+		d.Names = found.Names
 		return found.Text, true
 	}
 	return "", false
