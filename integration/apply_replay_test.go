@@ -2,9 +2,11 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -112,15 +114,15 @@ func TestReplayBeforeADelete(t *testing.T) {
 	a.Write("INSERT INTO t VALUES (100, 'later')")
 	a.Drain()
 	p := a.process("subscribe", "subscribe", "--kafka", a.broker.Address, "--prefix", a.prefix, "--from", "beginning", "--user", "postgres", "--command", "delete")
-	found := ""
-	for range 100 {
-		if _, after, ok := strings.Cut(p.Log(), "before:"); ok && strings.Contains(after, "\n") {
-			found = "before:" + strings.TrimSpace(after[:strings.Index(after, "\n")])
-			break
+	line := regexp.MustCompile(`before:[^\n]*\n`)
+	err := harness.Eventually(5*time.Second, func(context.Context) error {
+		if !line.MatchString(p.Log()) {
+			return errors.New("no moment is printed")
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	if found == "" || strings.Contains(p.Log(), "INSERT") {
+		return nil
+	})
+	found := strings.TrimSpace(line.FindString(p.Log()))
+	if err != nil || strings.Contains(p.Log(), "INSERT") {
 		t.Fatalf("subscribe --command delete prints %q", p.Log())
 	}
 	a.replayed("before", moment{found, want}, schema)

@@ -220,7 +220,11 @@ func TestNoSpanEndsBeforeItBegins(t *testing.T) {
 	k := transaction(s)
 	e, _ := exporter(t, &standIn{})
 	s.Schema, s.Command, s.Table = "", "", ""
-	for _, span := range e.cfg.appendSpans(nil, &k) {
+	list := e.cfg.appendSpans(nil, &k)
+	if len(list) != 3 {
+		t.Errorf("%d spans, want 3", len(list))
+	}
+	for _, span := range list {
 		if span.GetEndTimeUnixNano() < span.GetStartTimeUnixNano() || span.GetName() == "" {
 			t.Error(described(span))
 		}
