@@ -1,58 +1,4 @@
-# make demo   the whole thing, with nothing installed
-# make test   unit and integration tests; fetches what it needs (Go modules, Kafka, PostgreSQL, tools)
-# make docs   docs/configuration.md from the flags, docs/findings.md from the catalogue of findings
-# make lint   formatting, go vet, staticcheck
-# make race   unit tests under the race detector
-# make fuzz   every fuzz target for FUZZTIME
-# make planted  breaks the code in known ways, one at a time, and requires that the tests and the simulation notice
-# make consumers only the tests that have others read the topics: kcat, Python, Debezium's JDBC sink, PostgreSQL's casts
-# make guides every command block of docs/guides, and what it prints
-# make golden compares our records with Debezium's: what stands in Kafka after its SQL has run, and what its log
-#             becomes; DIR=folder for other captures than those of testdata
-# make chaos  a mixed workload while everything is killed and cut off for FOR, by SEED; the witness judges
-# make chaos-brokers  the same with three brokers: the leader of each partition and the coordinator are killed in turn
-# make chaos-snapshot  tables are copied under load while publisher, Kafka and PostgreSQL are killed; what the topics
-#             fold to must equal the tables
-# make chaos-apply  the stream of a mixed workload is applied to a second server while apply, publisher, Kafka and both servers are
-#             killed, two appliers at once; at several points each table must be the same in both
-# make chaos-archive  the stream is kept as files while archiver, publisher, Kafka and PostgreSQL are killed: each event of the topics stands there
-#             once, a second server made of the files equals the first, and every damage is named
-# make chaos-consume  topics with good records and poison, JSON and Avro, are written into tables while consumers, Kafka and PostgreSQL are
-#             killed and transactions fail; each record must be one row or one dead letter
-# make chaos-query  the changes of a query are published while pgtee query, Kafka and PostgreSQL are killed; each run must show one moment of
-#             the table, and the last one what the query returns
-# make paths  what the server receives and the client sees on each path of the proxy, with PostgreSQL 14 to 18
-# make capture what people do to captured tables, with PostgreSQL 14 to 18
-# make soak-ddl eight sessions migrate tables at random for FOR, by SEED, others write, in a database without pgtee and in a captured
-#             one in turn: no error and no wait that the first has not, and each topic folds to its table
-# make attribution every way to write a row, STATEMENTS of them by SEED through the proxy: no row event may name another statement than
-#             the row itself does, or none where its form has to have one
-# make schemas TABLES tables of all kinds by SEED (keys, partitions, identities, types, names, encodings), written and changed at random while
-#             the publisher is killed and copies them, with PostgreSQL 15 and 18, in JSON and Avro: what the topics fold to is what the tables hold
-# make regress PostgreSQL's own regression and isolation suites, without pgtee, after setup, and through the proxy with both
-#             outboxes; each line that differs needs a reason in integration/regress/differences.txt
-# make cancel-storm  40 sessions whose statements get 200,000 cancels in all, beside some that nobody cancels
-# make doctor plants every misconfiguration that check knows how to cure, and does what it says
-# make operator-hour  accidents under load, and an operator who knows only what status and /readyz say; how long each took
-# make console-test  the console in Chromium over a demo and over a real Kafka: axe on every page in both themes, a minute of 5,000 transactions a
-#             second, a restart; SCREENSHOTS=folder for pictures of every page
-# make idle-sessions  what 2,000 sessions that wait cost the proxy: heap, stacks and memory in all, of each
-# make bench-proxy  what a hop through pgtee costs clients, beside no hop and beside PgBouncer: 12 minutes;
-#             ARGS=-quick for one
-# make bench-publish  how fast the publisher catches up, how soon a commit is visible, how long a take-over is silent;
-#             ARGS="-percent 5 -seconds 5" for a quick look
-# make drivers the test suites of PostgreSQL drivers, direct and through the proxy, compared test by test;
-#             ARGS='-suites pgx,asyncpg -modes message' for a part of them
-# make bench-snapshot  how fast 2 million rows are copied into Kafka, beside COPY TO STDOUT
-# make bench-apply  how fast a backlog is written into a second server, beside PostgreSQL's own logical replication; again with 2 ms added
-#             to each round trip; ARGS="-percent 10" for a quick look
-# make bench-archive  how fast a backlog is kept as JSON lines and as Parquet; ARGS="-rows 200000 -rounds 1" for a quick look
-# make bench-consume  how fast a topic of small JSON is written into a table, beside kcat piped into COPY
-# make packages  bin/*.deb and bin/*.rpm
-# make package-test  installs the Debian package on this machine, upgrades, removes and purges it; needs root
-# make chart  README of the Helm chart, the manifests in deploy/kubernetes, and the command lines that cmd/pgtee tests
-# make chart-test  every mode and toggle of the chart against the schemas of three versions of Kubernetes, which it downloads
-# make bench  both of bench-proxy and bench-publish
+# CONTRIBUTING.md lists the targets by purpose; "make test" and "make lint" must be green at every commit.
 
 GO          ?= go
 FUZZTIME    ?= 10s
@@ -120,8 +66,8 @@ guides: tools
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
-	$(GO) vet ./...
-	$(GO) run $(STATICCHECK) ./...
+	$(GO) vet -tags full,screenshots ./...
+	$(GO) run $(STATICCHECK) -tags full,screenshots ./...
 
 race:
 	$(GO) test -race -timeout 15m $(UNIT)
@@ -155,6 +101,7 @@ chaos-apply: tools
 
 chaos-archive: tools
 	$(GO) run ./integration/chaos -archive -for $(FOR) -seed $(SEED) $(ARGS)
+
 chaos-consume: tools
 	$(GO) run ./integration/chaos -consume -for $(FOR) -seed $(SEED) $(ARGS)
 
@@ -183,7 +130,8 @@ cancel-storm: tools
 	CANCELS=5000 $(GO) test -v -count=1 -timeout 60m -run '^TestCancelStorm$$' ./integration
 
 console-test: tools
-	CONSOLE=full SCREENSHOTS='$(if $(SCREENSHOTS),$(abspath $(SCREENSHOTS)))' $(GO) test -v -count=1 -timeout 20m ./integration/console
+	SCREENSHOTS='$(abspath $(SCREENSHOTS))' $(GO) test -v -count=1 -timeout 20m -tags 'full $(if $(SCREENSHOTS),screenshots)' ./integration/console
+
 doctor: tools
 	DOCTOR=all $(GO) test -v -count=1 -timeout 20m -run '^TestDoctor$$' ./integration
 
@@ -207,6 +155,7 @@ bench-apply: tools
 
 bench-archive: tools
 	$(GO) run ./integration/bencharchive $(ARGS)
+
 bench-consume: tools
 	$(GO) run ./integration/benchconsume $(ARGS)
 

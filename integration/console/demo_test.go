@@ -1,19 +1,13 @@
 package console
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/jackc/pgx/v5"
 )
@@ -84,7 +78,7 @@ func TestFollowing(t *testing.T) {
 	other.visit("/live?application=filter-test")
 	other.follow()
 	filters := map[string]bool{"user=carol": true, "table=orders": false}
-	if full() {
+	if full {
 		filters = map[string]bool{
 			"user=carol": true, "user=bob": false, "application=filter-test": true, "application=other": false, "client=127.0.0.1": true, "client=10.0.0.1": false,
 			"table=customers": true, "table=orders": false, "command=UPDATE": true, "command=DELETE": false, "text=city": true, "text=nonsense": false,
@@ -244,63 +238,6 @@ func TestPhone(t *testing.T) {
 	}
 }
 
-// TestAccessible has axe look at every page, in both themes, wide and on a phone.
-func TestAccessible(t *testing.T) {
-	if !full() {
-		t.Skip("make console-test fetches axe-core from the npm registry")
-	}
-	axe, err := os.ReadFile(must(t, axeCore))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := open(t, theDemo(t).URL)
-	pages := everyPage(t, p)
-	for _, dark := range []bool{false, true} {
-		for _, width := range []int64{1280, 390} {
-			p.looks(dark, width, 844)
-			for name, path := range pages {
-				p.visit(path)
-				p.script(string(axe) + "; 0")
-				found := p.violations()
-				for _, v := range found {
-					t.Errorf("%s, dark %v, %d pixels: %s", name, dark, width, v)
-				}
-			}
-		}
-	}
-}
-
-// violations are those that axe calls serious or critical.
-func (p *tab) violations() []string {
-	p.Helper()
-	p.script(`window.axed = null; axe.run(document, {resultTypes: ["violations"]}).then(r => window.axed = r.violations.filter(v => ["serious", "critical"].includes(v.impact)).map(v => v.id + ": " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 200) + " " + n.failureSummary).join(" | "))); 0`)
-	p.await("axe", `window.axed`)
-	return eval[[]string](p, `window.axed`)
-}
-
-const axeVersion = "4.14.1"
-
-// axeCore fetches axe-core once into the cache folder.
-func axeCore() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, "pgtee", "axe-core-"+axeVersion)
-	file := filepath.Join(dir, "package", "axe.min.js")
-	if _, err := os.Stat(file); err == nil {
-		return file, nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	script := fmt.Sprintf(`cd "$1" && tar xzf "$(npm pack --silent axe-core@%s)"`, axeVersion)
-	if out, err := exec.Command("sh", "-c", script, "sh", dir).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("fetch axe-core: %w: %s", err, out)
-	}
-	return file, nil
-}
-
 func must[V any](t *testing.T, get func() (V, error)) V {
 	t.Helper()
 	v, err := get()
@@ -308,40 +245,4 @@ func must[V any](t *testing.T, get func() (V, error)) V {
 		t.Fatal(err)
 	}
 	return v
-}
-
-// picture is what the tab shows, as WebP.
-func picture(ctx context.Context, t *chromedp.Target) ([]byte, error) {
-	quality := int64(72)
-	taken, err := cdp.Call(ctx, t, page.CaptureScreenshot, page.CaptureScreenshotParams{Format: "webp", Quality: &quality})
-	return taken.Data, err
-}
-
-// TestScreenshots writes the pictures of docs/console, in both themes, wide and on a phone.
-func TestScreenshots(t *testing.T) {
-	dir := os.Getenv("SCREENSHOTS")
-	if dir == "" {
-		t.Skip("SCREENSHOTS names no folder")
-	}
-	p := open(t, theDemo(t).URL)
-	time.Sleep(30 * time.Second) // for the charts to have something to show
-	for name, path := range everyPage(t, p) {
-		for _, dark := range []bool{false, true} {
-			for size, width := range map[string]int64{"wide": 1280, "phone": 390} {
-				p.looks(dark, width, 800)
-				p.visit(path)
-				if name == "live" {
-					p.follow()
-				}
-				if name == "streams" {
-					p.await("the charts", `document.querySelectorAll(".charts canvas").length === 4`)
-				}
-				picture := run(p, picture)
-				file := fmt.Sprintf("%s-%s-%s.webp", name, map[bool]string{false: "light", true: "dark"}[dark], size)
-				if err := os.WriteFile(filepath.Join(dir, file), picture, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
 }

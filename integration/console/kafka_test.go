@@ -1,3 +1,5 @@
+//go:build full
+
 package console
 
 import (
@@ -31,12 +33,9 @@ type server struct {
 
 const database = "shop"
 
-// serve sets everything up. Only make console-test does.
+// serve sets everything up.
 func serve(t *testing.T, prefix string) *server {
 	t.Helper()
-	if !full() {
-		t.Skip("make console-test starts Kafka and PostgreSQL")
-	}
 	s := &server{T: t, listen: must(t, harness.FreeAddress), console: must(t, harness.FreeAddress)}
 	binary := must(t, sharedBinary)
 	postgres := must(t, sharedPostgres)

@@ -1,4 +1,4 @@
-// Package console drives the console in Chromium, over a running demo and over a real Kafka.
+// Package console drives the console in Chromium over a running demo; with the build tag full (make console-test) also over a real Kafka, and with axe.
 package console
 
 import (
@@ -36,8 +36,8 @@ func runAll(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// full reports whether all is to be tested: make console-test.
-func full() bool { return os.Getenv("CONSOLE") == "full" }
+// full reports whether the package is tested with the build tag full.
+var full bool
 
 var sharedBinary = sync.OnceValues(func() (string, error) { return world.Build() })
 
