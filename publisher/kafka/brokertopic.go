@@ -98,7 +98,7 @@ func (l *Log) checkRecordSizes(b *record.Batch) (err error) {
 
 // smallTopicError returns the error of a topic that accepts only smaller records, with the command that raises its limit.
 func (l *Log) smallTopicError(topic string, bytes int, err error) error {
-	repair := "run " + l.cfg.alterTopic(topic, fmt.Sprintf("max.message.bytes=%d", int(l.cfg.MaxRecordBytes)+batchHeader))
+	repair := "run " + record.AlterTopic(l.cfg.Brokers, topic, fmt.Sprintf("max.message.bytes=%d", int(l.cfg.MaxRecordBytes)+batchHeader))
 	return &publisher.SmallTopic{Topic: topic, Bytes: bytes, Err: err, Repair: repair}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/pgtee/pgtee/publisher"
@@ -89,12 +88,7 @@ func (c Config) topicConfigs(topic string, own map[string]string) map[string]*st
 	return configs
 }
 
-// alterTopic returns the command with which an operator changes settings of a topic.
-func (c Config) alterTopic(topic, configs string) string {
-	return fmt.Sprintf("`kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s`", strings.Join(c.Brokers, ","), topic, configs)
-}
-
 // RepairDurable returns the repair for a topic that may lose acknowledged records.
 func (c Config) RepairDurable(topic string) string {
-	return "give it 3 replicas with kafka-reassign-partitions.sh, and new topics with --replication-factor 3, then run " + c.alterTopic(topic, "min.insync.replicas=2,unclean.leader.election.enable=false")
+	return "give it 3 replicas with kafka-reassign-partitions.sh, and new topics with --replication-factor 3, then run " + record.AlterTopic(c.Brokers, topic, "min.insync.replicas=2,unclean.leader.election.enable=false")
 }

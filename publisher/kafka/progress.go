@@ -45,7 +45,7 @@ func (l *Log) ensureProgressTopic(ctx context.Context, client *kgo.Client) error
 	for _, c := range config.Configs {
 		if c.Key == "cleanup.policy" && c.MaybeValue() != "compact" {
 			return halt.New(halt.ErrProgressTopic, fmt.Sprintf("%s has cleanup.policy=%s, so its records expire", topic, c.MaybeValue()),
-				"run "+l.cfg.alterTopic(topic, "cleanup.policy=compact"))
+				"run "+record.AlterTopic(l.cfg.Brokers, topic, "cleanup.policy=compact"))
 		}
 	}
 	return nil
@@ -67,11 +67,10 @@ func configOf(ctx context.Context, client *kgo.Client, topic string) (config kad
 type Recorded struct {
 	*publisher.Position
 	At   time.Time     // of the record; zero: not known
-	Late time.Duration // age of its last transaction at that time; 0: the record before has the same last transaction
+	Late time.Duration // age of its last transaction at that time; 0: the previous record has the same last transaction
 }
 
-// Lag estimates from the record for how long Kafka has lacked a part of what the server has written; 0: Kafka has everything. The server may have been
-// idle for a part of that time.
+// Lag estimates from the record how long Kafka has been behind the server; 0: it has everything. The server may have been idle for a part of that time.
 func (r Recorded) Lag(server outbox.LSN, now time.Time) time.Duration {
 	switch {
 	case r.Position == nil:

@@ -22,7 +22,7 @@ import (
 const batchHeader = 64 << 10
 
 // ensureTopics creates the missing topics of the batch before any record is sent there, and checks that each topic accepts its records. The
-// application chooses the topics of its events: one that Kafka rejects is no reason to halt.
+// application chooses the topics of its events: one that Kafka rejects is not a reason to halt.
 func (l *Log) ensureTopics(ctx context.Context, b *record.Batch) error {
 	if err := l.learn(ctx, l.unknownTopics(b)); err != nil {
 		return err

@@ -124,7 +124,7 @@ func (p *publication) ensureTopics(ctx context.Context, admin *kadm.Client) erro
 	}
 	if limit := retention(settings); limit != "" {
 		p.cfg.Log.Warn("the topic deletes rows that do not change, and --changes does not publish them again", zap.String("finding", "query-topic-retention"),
-			zap.String("topic", p.cfg.Topic), zap.String("setting", limit), zap.String("repair", compactCommand(p.cfg.Topic)))
+			zap.String("topic", p.cfg.Topic), zap.String("setting", limit), zap.String("repair", p.cfg.keepRows(p.cfg.Topic)))
 	}
 	return p.ensureState(ctx, admin)
 }
@@ -155,7 +155,7 @@ func (p *publication) run(ctx context.Context) (run Run, err error) {
 	return run, p.overdue(err)
 }
 
-// overdue distinguishes a producer whose transaction has taken too long from one that another has fenced. The brokers answer both alike.
+// overdue distinguishes a producer whose transaction has taken too long from one that another has fenced. The brokers return the same error for both.
 func (p *publication) overdue(err error) error {
 	lasted, limit := time.Since(p.begun), p.cfg.transactionTimeout()
 	if !fenced(err) || lasted < limit {
@@ -302,7 +302,7 @@ func (p *publication) produced(r *kgo.Record, err error) {
 		return
 	}
 	if errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) {
-		err = tooLarge(r, int(p.largestOf(r.Topic)))
+		err = p.cfg.tooLarge(r, int(p.largestOf(r.Topic)))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -312,10 +312,10 @@ func (p *publication) produced(r *kgo.Record, err error) {
 }
 
 // tooLarge returns the error for a record that is larger than its topic accepts.
-func tooLarge(r *kgo.Record, largest int) error {
+func (c *Config) tooLarge(r *kgo.Record, largest int) error {
 	const overhead = 1 << 10 // headers of the record and of its batch
 	size := len(r.Key) + len(r.Value) + overhead
-	repair := fmt.Sprintf("run `kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config max.message.bytes=%d`, which pgtee needs DESCRIBE_CONFIGS to see, or select less", r.Topic, size)
+	repair := fmt.Sprintf("run %s (pgtee notices it only with DESCRIBE_CONFIGS on the topic), or select less", c.alterTopic(r.Topic, fmt.Sprintf("max.message.bytes=%d", size)))
 	if size > maxBufferedBytes {
 		repair = fmt.Sprintf("select less: a record may have %d bytes", maxBufferedBytes)
 	}

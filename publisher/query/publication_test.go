@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // A topic that accepts large records gets them; a row that is larger halts with the setting that it needs.
@@ -42,7 +44,10 @@ func TestLargeRows(t *testing.T) {
 	if err := publish(2_000_000); err != nil {
 		t.Errorf("2 MB: %v", err)
 	}
-	if err := publish(4_000_000); !errors.As(err, &Halt{}) || !strings.Contains(err.Error(), "topic docs accepts 3000000 ") || !strings.Contains(err.Error(), "max.message.bytes=4001024") {
+	if err := publish(4_000_000); !errors.As(err, &Halt{}) || !strings.Contains(err.Error(), "topic docs accepts 3000000 ") || !strings.Contains(err.Error(), record.AlterTopic(cfg.Brokers, "docs", "max.message.bytes=4001024")) {
 		t.Errorf("4 MB: %v", err)
+	}
+	if got, want := cfg.keepRows("docs"), "run "+record.AlterTopic(cfg.Brokers, "docs", "cleanup.policy=compact"); got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }

@@ -54,7 +54,7 @@ func (p *publication) ensureState(ctx context.Context, admin *kadm.Client) error
 	}
 	settings, err := p.settings(ctx, admin, name)
 	if limit := retention(settings); limit != "" {
-		return Halt{fmt.Sprintf("topic %s is not compacted (%s), so its records expire", name, limit), compactCommand(name) + ", or name another one with --state-topic"}
+		return Halt{fmt.Sprintf("topic %s is not compacted (%s), so its records expire", name, limit), p.cfg.keepRows(name) + ", or name another one with --state-topic"}
 	}
 	return err
 }
@@ -96,9 +96,14 @@ func retention(settings []kadm.Config) string {
 	return limit
 }
 
-// compactCommand returns the command that makes a topic compacted.
-func compactCommand(topic string) string {
-	return fmt.Sprintf("kafka-configs.sh --alter --topic %s --add-config cleanup.policy=compact", topic)
+// alterTopic is record.AlterTopic, which this package may not import.
+func (c *Config) alterTopic(topic, settings string) string {
+	return fmt.Sprintf("`kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s`", strings.Join(c.Brokers, ","), topic, settings)
+}
+
+// keepRows returns the repair of a topic whose records expire.
+func (c *Config) keepRows(topic string) string {
+	return "run " + c.alterTopic(topic, "cleanup.policy=compact")
 }
 
 // readState reads the state topic up to its end. No transaction there is still open, because former publishers are fenced.

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -46,6 +47,11 @@ func TopicName(parts ...string) string {
 		}
 		return '_'
 	}, strings.Join(parts, "."))
+}
+
+// AlterTopic returns the command, in backquotes, with which an operator changes settings of a topic: name=value, separated by commas.
+func AlterTopic(brokers []string, topic, settings string) string {
+	return fmt.Sprintf("`kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s`", strings.Join(brokers, ","), topic, settings)
 }
 
 // ValidTopic reports whether Kafka accepts a name made by TopicName (org.apache.kafka.common.internals.Topic).

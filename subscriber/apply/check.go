@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/pgtee/pgtee/publisher/record"
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
@@ -170,7 +171,7 @@ func (c *checker) history(topic string, configs kadm.ResourceConfigs, starts kad
 	if config, err := configs.On(topic, nil); err == nil {
 		for _, entry := range config.Configs {
 			if entry.Key == "cleanup.policy" && strings.Contains(entry.MaybeValue(), "compact") {
-				c.problem("kafka-configs.sh --alter --entity-type topics --entity-name "+topic+" --add-config cleanup.policy=delete",
+				c.problem("run "+record.AlterTopic(c.cfg.Brokers, topic, "cleanup.policy=delete"),
 					"topic %s is compacted: transactions in it are no longer whole", topic)
 			}
 		}

@@ -60,11 +60,6 @@ func (k *kafkaCheck) add(id, repair, format string, args ...any) {
 	k.findings = append(k.findings, outbox.Finding{ID: id, Severity: entry.Severity, Text: fmt.Sprintf(format, args...), Repair: repair})
 }
 
-// alter returns the command that sets configs of a topic.
-func (k *kafkaCheck) alter(topic, configs string) string {
-	return fmt.Sprintf("`kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s`", strings.Join(k.cfg.Brokers, ","), topic, configs)
-}
-
 // topicOperations are those that a publisher needs, besides DESCRIBE_CONFIGS.
 var topicOperations = []kmsg.ACLOperation{kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe}
 
@@ -208,13 +203,13 @@ func (k *kafkaCheck) topic(topic kadm.ResourceConfig, progress string) {
 		value := c.MaybeValue()
 		switch {
 		case c.Key == "cleanup.policy" && topic.Name == progress && value != "compact":
-			k.add("progress-topic", "run "+k.alter(topic.Name, "cleanup.policy=compact"), "%s has cleanup.policy=%s, so its records expire", topic.Name, value)
+			k.add("progress-topic", "run "+record.AlterTopic(k.cfg.Brokers, topic.Name, "cleanup.policy=compact"), "%s has cleanup.policy=%s, so its records expire", topic.Name, value)
 		case c.Key == "cleanup.policy" && slices.Contains(histories, short) && strings.Contains(value, "compact"):
-			k.add("topic-compacted", "run "+k.alter(topic.Name, "cleanup.policy=delete"), "topic %s has cleanup.policy=%s: Kafka deletes what has the key of a later record", topic.Name, value)
+			k.add("topic-compacted", "run "+record.AlterTopic(k.cfg.Brokers, topic.Name, "cleanup.policy=delete"), "topic %s has cleanup.policy=%s: Kafka deletes what has the key of a later record", topic.Name, value)
 		case c.Key == "max.message.bytes":
 			bytes, _ := strconv.Atoi(value)
 			if want := int(k.cfg.MaxRecordBytes); bytes > 0 && bytes < want {
-				k.add("topic-message-bytes", fmt.Sprintf("run %s, or lower --max-record-bytes", k.alter(topic.Name, "max.message.bytes="+strconv.Itoa(want+recordRoom))),
+				k.add("topic-message-bytes", fmt.Sprintf("run %s, or lower --max-record-bytes", record.AlterTopic(k.cfg.Brokers, topic.Name, "max.message.bytes="+strconv.Itoa(want+recordRoom))),
 					"topic %s takes records of %d bytes, --max-record-bytes is %d", topic.Name, bytes, want)
 			}
 		}
