@@ -132,7 +132,7 @@ func TestArchiveOfASnapshotIsReplayed(t *testing.T) {
 	a.ExpectEqual("t")
 }
 
-// Nothing of a damaged archive reaches a table, and one that does not begin at the beginning is no restore.
+// Nothing of a damaged archive reaches a table, and one that does not begin at the beginning is not restored.
 func TestDamagedArchive(t *testing.T) {
 	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, v text);")
 	dir := filepath.Join(t.TempDir(), "files")

@@ -243,7 +243,7 @@ func TestAvroSchemaEvolves(t *testing.T) {
 	r.Setup()
 	r.StartProxy()
 	r.startAvro(registry)
-	table := "Odd-1.2_t" // a space is no character of a topic
+	table := "Odd-1.2_t" // a topic name may not contain a space
 	subject := r.prefix + "." + table + "-value"
 	for i, sql := range []string{
 		`INSERT INTO "Odd-1"."2 t" VALUES (1, 'one')`,

@@ -215,7 +215,7 @@ func (r *runner) attack(address, note string, steps []say) {
 		for _, m := range step.messages {
 			filled.messages = append(filled.messages, r.withNote(m, note))
 		}
-		if _, err := converse(client.conn, filled); err != nil { // the proxy ends the session; what the server refuses is no attack either
+		if _, err := converse(client.conn, filled); err != nil { // the proxy ends the session; what the server refuses is not an attack either
 			return
 		}
 	}

@@ -110,7 +110,7 @@ CREATE TABLE pairs (a text, b int, v text DEFAULT 'default', UNIQUE (a, b))`)
 	}
 	s.Expect("SELECT (id, v, n, doc, o)::text FROM added ORDER BY o", `(1,one,7,"{""x"": [1]}",0)`, "(3,,,,2)", "(4,,7,,4)", "(7,,7,,8)")
 	s.Expect(`SELECT concat_ws(' ', "offset", sqlstate, regexp_replace(reason, 'contains \(\d+', 'contains (…')) FROM pgtee.dead_letters ORDER BY "offset"`,
-		`1 23514 new row for relation "added" violates check constraint "added_n_check" (Failing row contains (…, 2, null, 0, null, 1).)`, `3 it is no JSON`,
+		`1 23514 new row for relation "added" violates check constraint "added_n_check" (Failing row contains (…, 2, null, 0, null, 1).)`, `3 it is not valid JSON`,
 		`5 23502 null value in column "id" of relation "added" violates not-null constraint (Failing row contains (…, null, x, 7, null, 5).)`,
 		`6 22001 value too long for type character varying(5), column v`, `7 a NUL byte, which no text of PostgreSQL can hold`, `9 a tombstone, and no --key says which row it deletes`)
 	s.Consume(topic, "added", "--offset", "o") // nothing comes again
@@ -336,7 +336,7 @@ func TestConsumeAvro(t *testing.T) {
 	produce(good, good[:len(good)-2], append(good, 0), avroValue(id+1000, 1), []byte("{}"))
 	s.Consume(topic, "public.avro", "--format", "avro", "--schema-registry", registry.URL(), "--create-table")
 	s.Expect("SELECT avro::text FROM avro", `(1,"na	me","2024-01-31 12:00:00.123456+00",2024-01-31,123.45,"\\x00ff",B,"[""t""]")`)
-	s.Expect(`SELECT reason FROM pgtee.dead_letters ORDER BY "offset"`, "it is not what its Avro schema says", "it is not what its Avro schema says", "the registry does not have its Avro schema", "it does not begin as Avro in Confluent's wire format")
+	s.Expect(`SELECT reason FROM pgtee.dead_letters ORDER BY "offset"`, "it does not match its Avro schema", "it does not match its Avro schema", "the registry does not have its Avro schema", "it is not in Confluent's Avro wire format")
 	produce(avroValue(id, 2, 0, math.MaxInt64, -735160, "\x30\x39", "\x00\xff", 1, 1, "t", 0), avroValue(id, 3, 0, -63517780800000000, 2146033979, "\x30\x39", "\x00\xff", 1, 1, "t", 0))
 	s.Consume(topic, "public.avro", "--format", "avro", "--schema-registry", registry.URL())
 	s.Expect("SELECT at || ', ' || d FROM avro WHERE id > 1 ORDER BY id", "infinity, 0044-03-15 BC", "0044-03-15 12:00:00+00 BC, infinity")

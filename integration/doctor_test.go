@@ -31,7 +31,7 @@ type misfit struct {
 	flags    []string // of check, which make it so
 	many     int      // how often it is found; 0: that does not matter
 
-	// mends is what the operator does where the repair is no command: it has to be a part of the repair's text.
+	// mends is what the operator does where the repair is not a command: it has to be a part of the repair's text.
 	mends string
 	does  []string // SQL by which that is done; none: the flags are left out
 }
@@ -206,7 +206,7 @@ func (p *doctorPatient) check(c misfit) (found []finding) {
 	out, code := p.Pgtee(args...)
 	var report struct{ Findings []finding }
 	if err := json.Unmarshal([]byte(out), &report); err != nil {
-		p.t.Fatalf("check prints no JSON (%v): %s", err, out)
+		p.t.Fatalf("check prints invalid JSON (%v): %s", err, out)
 	}
 	want := 0
 	for _, f := range report.Findings {

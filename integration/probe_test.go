@@ -147,7 +147,7 @@ func TestPlantedSchemaIsNotCalled(t *testing.T) {
 						t.Error(err)
 					}
 					ran := notified(t, mallory)
-					if rights == "SECURITY INVOKER" { // then it is no outbox of ours, whoever owns it
+					if rights == "SECURITY INVOKER" { // then it is not an outbox of ours, whoever owns it
 						c.want = ""
 					}
 					if ran != c.want {

@@ -134,7 +134,7 @@ func (r *runner) tryRepairs(want int) {
 			sql, _, _ = strings.Cut(sql, ", with which ")
 			table := regexp.MustCompile(`^ALTER TABLE ((?:"[^"]*"|[^ "])+) `).FindStringSubmatch(sql)
 			if table == nil {
-				r.t.Errorf("%s: %q is no command", f.Text, sql)
+				r.t.Errorf("%s: %q is not a command", f.Text, sql)
 				continue
 			}
 			var reason string

@@ -12,7 +12,7 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Notes are in the WAL in two forms: rows of pgtee.outbox, and logical messages. Any client can write such a message, so an unreadable note is no error
+// Notes are in the WAL in two forms: rows of pgtee.outbox, and logical messages. Any client can write such a message, so an unreadable note is not an error
 // of the stream: it becomes a Forged note without payload. Only pgtee's own functions can write the rows, and messages that are signed with the
 // database's secret: notes (trust.go), and DDL records, events and signals (emitted.go), which an older pgtee writes as rows.
 
@@ -251,7 +251,7 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) {
 	}
 }
 
-// actor returns the value of pgtee.actor, of which a note has the digits; nil if there is none.
+// actor decodes the value of pgtee.actor, which a note carries in hexadecimal; nil if there is none.
 func (a *Assembler) actor(digits []byte) []byte {
 	if len(digits) == 0 {
 		return nil

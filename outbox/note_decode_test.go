@@ -46,7 +46,7 @@ func recordMessage(note, user, role string, pid int32, sql []byte) string {
 	return string(record)
 }
 
-// lineMessage returns what the proxy has written where a note is no row. user is quoted.
+// lineMessage returns what the proxy has written where a note is not a row. user is quoted.
 func lineMessage(note, user, role string, pid int32) string {
 	return fmt.Sprintf("%s\npsql\n%d\n%s\n%s", note, pid, user, role)
 }

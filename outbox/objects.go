@@ -42,14 +42,14 @@ func (t outboxTable) unfit() bool {
 }
 
 // defect describes what is wrong with the table, and the consequence; "" if the table is as setup creates it. published reports whether the publication
-// of rows exists: without it nothing is published, and that the publication lacks the table is no defect of the table.
+// of rows exists: without it nothing is published, and that the publication lacks the table is not a defect of the table.
 func (t outboxTable) defect(published bool) string {
 	const fails = "the first write of a transaction fails in every third hour, or in each"
 	switch {
 	case t.columns == "":
 		return "does not exist: " + fails
 	case t.unfit():
-		return "has other columns, or is no child of " + outboxTables[0] + ": " + fails
+		return "has other columns, or is not a child of " + outboxTables[0] + ": " + fails
 	case t.secured:
 		return "has row security that applies to its owner: unless that is a superuser, " + fails
 	case t.unlogged:

@@ -20,7 +20,7 @@ func TestOutboxDefects(t *testing.T) {
 		"none":          {func(_, _ *outboxTable) {}, "", "", "", 0},
 		"dropped":       {func(_, c *outboxTable) { *c = outboxTable{name: c.name} }, "does not exist", "DROP TABLE IF EXISTS pgtee.outbox_0;\n", "", 1},
 		"columns":       {func(p, _ *outboxTable) { p.columns = "kind text" }, "other columns", "DROP TABLE IF EXISTS pgtee.outbox, pgtee.outbox_0, pgtee.outbox_1, pgtee.outbox_2;\n", "", 2},
-		"no child":      {func(_, c *outboxTable) { c.child = false }, "no child", "DROP TABLE IF EXISTS pgtee.outbox_0;\n", "", 1},
+		"no child":      {func(_, c *outboxTable) { c.child = false }, "is not a child", "DROP TABLE IF EXISTS pgtee.outbox_0;\n", "", 1},
 		"unlogged":      {func(_, c *outboxTable) { c.unlogged = true }, "unlogged", "", "ALTER TABLE pgtee.outbox_0 SET LOGGED;\n", 0},
 		"row security":  {func(_, c *outboxTable) { c.secured = true }, "row security", "", "ALTER TABLE pgtee.outbox_0 NO FORCE ROW LEVEL SECURITY;\n", 0},
 		"not published": {func(_, c *outboxTable) { c.isPublished = false }, "not published", "", "", 1},

@@ -369,7 +369,7 @@ func TestStreamOfALostServerProcess(t *testing.T) {
 	}
 }
 
-// A table that another session drops meanwhile is no reason not to start.
+// A table that another session drops meanwhile does not prevent the start.
 func TestTableDroppedWhileLookedAt(t *testing.T) {
 	const query = "FROM pg_class AS c JOIN pg_namespace"
 	once := make(chan struct{}, 1)

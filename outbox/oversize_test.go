@@ -101,7 +101,7 @@ func TestMessagesThatAreTooLongAreLeftOut(t *testing.T) {
 	}
 }
 
-// What is no row and no message of the protocol ends the stream, and takes no memory.
+// What is neither a row nor a message of the protocol ends the stream, and takes no memory.
 func TestDigestRefuses(t *testing.T) {
 	long := strings.Repeat("x", 600_000)
 	for name, message := range map[string][]byte{

@@ -7,7 +7,7 @@ import (
 	"github.com/pgtee/pgtee/outbox/note"
 )
 
-// A note is good once. What comes late by two-phase commit is no replay.
+// A note is good once. What comes late by two-phase commit is not a replay.
 func TestReplayedNotes(t *testing.T) {
 	w := &wal{t: t, keys: []note.MasterKey{testKey}}
 	m := func(xid XID, counter uint32, session note.SessionID) string {

@@ -6,12 +6,13 @@ import (
 )
 
 // Deferred triggers and the queries of cursors WITH HOLD write at the end of their transaction, and the proxy cannot know which statement caused
-// that. If there may be such triggers or cursors, a note without a statement therefore separates the statements from the end of the transaction.
+// that. If there may be such triggers or cursors, an end note, which is a note without a statement, therefore separates the statements from the end of
+// the transaction.
 
-// nobody is the subject of such a note.
+// nobody is the subject of an end note.
 var nobody = subject{flags: note.FlagNameless}
 
-// endsTransaction reports whether deferred triggers run during a statement with this effect.
+// endsTransaction reports whether a statement with this effect commits or prepares the transaction, so that deferred triggers run.
 func endsTransaction(effect parser.Effect) bool {
 	return effect == parser.Commit || effect == parser.CommitChain || effect == parser.PrepareTransaction
 }
@@ -22,8 +23,8 @@ func (s *session) runsLate() bool {
 }
 
 // endNeedsNote reports whether rows written at the end of the transaction would be attributed to a statement that may not have caused them: the last of
-// several, or one that is not a cursor. explicit says that a statement ends the transaction, more how many notes in front of statements are still to
-// come.
+// several, or one that is not a cursor. explicit: a statement ends the transaction. more: the number of notes still to be sent in front of
+// statements.
 func (s *session) endNeedsNote(set *settings, explicit bool, more int) bool {
 	tx := &s.tx
 	if s.notes == nil || !tx.front && more == 0 || tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) {
@@ -32,7 +33,7 @@ func (s *session) endNeedsNote(set *settings, explicit bool, more int) bool {
 	return tx.holds || explicit && tx.mayHold || tx.sent+more > 1 && s.database.vocabulary.mayDefer()
 }
 
-// mayNoteEnd reports whether such a note can go in front of a statement that ends a block. It cannot if the block has failed, since the server would
+// mayNoteEnd reports whether an end note can precede a statement that ends a block. It cannot if the block has failed, since the server would
 // refuse the note, or if there is neither a block nor an earlier statement of the group. That is known once everything before this group has been answered.
 func (s *session) mayNoteEnd() (bool, error) {
 	if s.tx.certain {
@@ -45,7 +46,7 @@ func (s *session) mayNoteEnd() (bool, error) {
 	return status == 'T' || status == 'I' && s.tx.open, nil
 }
 
-// noteEnd sends such a note before an Execute that ends a block.
+// noteEnd sends an end note before an Execute that ends a block.
 func (s *session) noteEnd(set *settings) error {
 	if !s.endNeedsNote(set, true, 0) {
 		return nil
@@ -56,7 +57,7 @@ func (s *session) noteEnd(set *settings) error {
 	return s.note(swallow, nobody, set, s.tx.trail())
 }
 
-// noteImplicitEnd sends such a note before the request that ends a group outside a block: a Sync, or a Query or FunctionCall that writes nothing. It does
+// noteImplicitEnd sends an end note before the request that ends a group outside a block: a Sync, or a Query or FunctionCall that writes nothing. It does
 // not if nothing has been executed in the group, or the server may be reading copy data.
 func (s *session) noteImplicitEnd(set *settings) error {
 	if s.tx.open || s.executed.group != s.tx.group || s.executed.copy || !s.endNeedsNote(set, false, 0) {
@@ -68,7 +69,7 @@ func (s *session) noteImplicitEnd(set *settings) error {
 	return s.note(swallow, nobody, set, s.tx.trail())
 }
 
-// end writes such a note in front of statement i of a Query, which ends a block.
+// end writes an end note in front of statement i of a Query, which ends a block.
 func (w *queryWriter) end(i int, st *parser.Statement) error {
 	s := w.session
 	if !w.ready || !s.endNeedsNote(w.set, true, 0) {
@@ -83,7 +84,7 @@ func (w *queryWriter) end(i int, st *parser.Statement) error {
 	return nil
 }
 
-// implicitEnd writes such a note behind the last statement of a Query outside a block, whose transaction ends with the Query.
+// implicitEnd writes an end note behind the last statement of a Query outside a block, whose transaction ends with the Query.
 func (w *queryWriter) implicitEnd() {
 	s := w.session
 	last := len(s.list) - 1
@@ -107,7 +108,7 @@ func (w *queryWriter) endsLate(i, more int) bool {
 	return w.ready && (i > 0 || s.executed.group == s.tx.group) && i == len(s.list)-1 && !s.tx.open && !s.tx.begun && s.endNeedsNote(w.set, false, more)
 }
 
-// isLate reports whether such a note must go in front of the last statement, in place of the statement's own note. That is so if the grammar cannot read
+// isLate reports whether an end note must go in front of the last statement, in place of the statement's own note. That is so if the grammar cannot read
 // the statement: then its end is uncertain, and a note behind it might become part of it.
 func (w *queryWriter) isLate(i, more int) bool { return w.endsLate(i, more) && !w.parsesLast() }
 

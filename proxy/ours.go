@@ -57,7 +57,7 @@ func (s *session) closeOurs(what byte, visibility visibility) error {
 }
 
 // prepareOurs makes sure that the proxy's statement exists when this group runs. It is known to exist only once its ParseComplete has been received;
-// until then each group closes it, which is no error if it does not exist, and parses it again. The same happens after any code of the client has run,
+// until then each group closes it, which is not an error if it does not exist, and parses it again. The same happens after any code of the client has run,
 // which may have removed the statement, or prepared one of its own under this name to swallow the notes. Behind a pooler every group does so, because
 // another server process may serve it.
 func (s *session) prepareOurs(visibility visibility) error {

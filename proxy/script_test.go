@@ -127,7 +127,7 @@ func appendFields(body []byte, fields string, words []string) []byte {
 	return body
 }
 
-// decode writes the messages of p, one per line, each after prefix; fields as show has them. What is no whole
+// decode writes the messages of p, one per line, each after prefix; fields as show has them. What is not a whole
 // message comes as bytes.
 func decode(prefix string, shapes []shape, p []byte, show func([]byte) []byte) string {
 	var lines strings.Builder

@@ -33,7 +33,7 @@ func TestNextServer(t *testing.T) {
 	}
 }
 
-// The last server's answer is the client's, whatever it is, and a wrong password is no reason to try another.
+// The last server's answer is the client's, whatever it is, and a wrong password is not a reason to try another.
 func TestLastServer(t *testing.T) {
 	for _, code := range []string{"57P03", "28P01", "28000"} {
 		synctest.Test(t, func(t *testing.T) {

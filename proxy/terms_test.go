@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A configuration without notes has no key: that they need a restart to go is no reason to refuse the rest.
+// A configuration without notes has no key: that they need a restart to go is not a reason to refuse the rest.
 func TestReloadWithoutKey(t *testing.T) {
 	p, err := New(Config{Servers: []Server{{Address: "server"}}, Key: testKey})
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 
 // askWords lists the names of functions that may write, and of objects that depend on one, each prefixed with w; with f instead if the function never
 // runs while a statement is parsed or planned, and with r if only the row type of a table depends on one. C functions that are not volatile cannot
-// write. Then follow t, if there are functions for triggers; d, if a user-defined trigger may wait for the commit, or a function may declare a cursor
-// WITH HOLD; b, if a domain may call such a function, because its CHECK runs when a parameter is bound; and a, if something without a name may call
-// one: an implicit cast, or a cast to a type with several names.
+// write. Further rows: t if there are functions for triggers; d if a user-defined trigger may wait for the commit, or a function may declare a cursor
+// WITH HOLD; b if a domain may call such a function, because its CHECK runs when a parameter is bound; a if something without a name may call one: an
+// implicit cast, or a cast to a type with several names.
 //
 // The numbers are the OIDs of catalogs: pg_type 1247, pg_proc 1255, pg_class 1259, pg_cast 2605, pg_constraint 2606, pg_operator 2617, pg_rewrite
 // 2618, pg_policy 3256; and of the types trigger and event_trigger.
@@ -223,7 +223,7 @@ func (v *vocabulary) isEmpty() bool {
 	return known != nil && len(*known) == 0 && !v.hasDoubts()
 }
 
-// hasDoubts reports whether words of DDL count that the catalog has not confirmed.
+// hasDoubts reports whether there are words from DDL that the catalog has not confirmed yet.
 func (v *vocabulary) hasDoubts() bool {
 	fresh := v.fresh.Load()
 	return fresh != nil && len(*fresh) > 0
@@ -353,8 +353,8 @@ func hasQuery(st *parser.Statement) bool {
 	return false
 }
 
-// runsOther reports whether a statement runs, or plans, what its text does not show: EXPLAIN EXECUTE a prepared statement, and ANALYZE the expressions
-// of indexes and of extended statistics.
+// runsOther reports whether a statement runs, or plans, what its text does not show: EXPLAIN EXECUTE runs a prepared statement; ANALYZE evaluates the
+// expressions of indexes and of extended statistics.
 func runsOther(st *parser.Statement) bool {
 	return st.Verb == "EXPLAIN" && st.Name != "" || st.Verb == "ANALYZE"
 }

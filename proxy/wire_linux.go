@@ -175,7 +175,7 @@ func (w *wire) awaitLocked(events uint32) (err error) {
 	return err
 }
 
-// readLate reads what has arrived into memory that is lent. It does not wait: it is no error if nothing has.
+// readLate reads what has arrived into memory that is lent. It does not wait: it is not an error if nothing has.
 func (w *wire) readLate(lend func() []byte, unused func()) (int, error) {
 	n, err := w.Read(lend())
 	if n == 0 {
@@ -184,7 +184,7 @@ func (w *wire) readLate(lend func() []byte, unused func()) (int, error) {
 	return n, err
 }
 
-// Read reads what has arrived. It does not wait: it is no error if nothing has.
+// Read reads what has arrived. It does not wait: it is not an error if nothing has.
 func (w *wire) Read(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

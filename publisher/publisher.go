@@ -178,7 +178,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 			p.published(position)
 		}
 		p.drop(transactions)
-		if p.resendCheck.over { // before, the server may have another history, whose changes the slot must keep
+		if p.resendCheck.over { // until then the server may turn out to have another history, and the slot must retain its changes
 			p.ack(min(position.EndLSN, p.source.Received()))
 		}
 	}

@@ -16,8 +16,8 @@ var update = flag.Bool("update", false, "rewrite docs/configuration.md and docs/
 const configurationHead = `# Configuration
 
 Every flag can also be the variable ` + "`PGTEE_<NAME>`" + ` (dashes become underscores) or a key of the YAML file that ` + "`--config`" + ` names. The command line wins over the environment, the environment over the file.
-A flag that means something else than in the proxy or the publisher has the name of its command in front of both; it is named in brackets.
-**R** marks what a proxy takes on at SIGHUP, without a restart. This page is made by ` + "`make docs`" + ` from the flags themselves.
+If a command uses a flag's name for something else, its variable and its key begin with the command's name; brackets show them.
+**R** marks what a proxy reloads at SIGHUP, without a restart. ` + "`make docs`" + ` generates this page from the flags themselves.
 
 `
 

@@ -226,7 +226,7 @@ func TestChartCommands(t *testing.T) {
 				t.Errorf("metrics at %q, console at %q for %q, its logins in %q", served.Metrics, served.Console, served.ConsoleHost, served.ConsoleLogins)
 			}
 			if publishes && !standby {
-				t.Error("the publisher is no standby: it cannot start before the old one has ended")
+				t.Error("the publisher is not a standby: it cannot start before the old one has ended")
 			}
 		})
 	}

@@ -80,7 +80,7 @@ func TestUsageErrors(t *testing.T) {
 		"check an archive":    {[]string{"replay", "--postgres", url, "--from", "/nonexistent", "--to", "0/1", "--check"}, "--check is for topics"},
 
 		"wrong outbox":   {[]string{"proxy", "--postgres", url, "--outbox", "box"}, "--outbox must be one of"},
-		"wrong size":     {[]string{"publish", "--postgres", url, "--kafka", "h:1", "--max-retained-wal", "5:warn"}, `"5" is no size`},
+		"wrong size":     {[]string{"publish", "--postgres", url, "--kafka", "h:1", "--max-retained-wal", "5:warn"}, `"5" is not a size`},
 		"wrong action":   {[]string{"publish", "--postgres", url, "--kafka", "h:1", "--max-retained-wal", "5GB:explode"}, "SIZE:drop_slot"},
 		"wrong number":   {[]string{"publish", "--postgres", url, "--kafka", "h:1", "--partitions", "-1"}, "--partitions"},
 		"wrong from":     {[]string{"subscribe", "--kafka", "h:1", "--from", "monday"}, "want beginning, end, a time"},

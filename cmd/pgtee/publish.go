@@ -39,7 +39,7 @@ type publisherFlags struct {
 	TooLarge       string        `name:"record-too-large" help:"What to do with a row, message or event whose record is larger than --max-record-bytes or the topic's limit: dead-letter (PREFIX.dead-letter gets the whole record in pieces, and the row's record in its own topic lacks its longest values), or halt." enum:"dead-letter,halt" default:"dead-letter"`
 	RequireDurable bool          `name:"require-durable-topics" help:"Halt if a topic may lose records that Kafka has acknowledged (fewer than 2 replicas, min.insync.replicas below 2, unclean leader election); otherwise a warning is logged."`
 	SQLTextBytes   int           `name:"sql-text-bytes" help:"Maximum length of the SQL text in the record of a row; longer text is truncated." default:"${sql_text_bytes}"`
-	SourceEncoding string        `name:"source-encoding" help:"Actual encoding of the text in the database, if the database is SQL_ASCII or declares another encoding: UTF8, LATIN1, WIN1252, or another single-byte encoding. Bytes that are no character in this encoding are published as private-use code points (U+F700 + byte)." placeholder:"NAME"`
+	SourceEncoding string        `name:"source-encoding" help:"Actual encoding of the text in the database, if the database is SQL_ASCII or declares another encoding: UTF8, LATIN1, WIN1252, or another single-byte encoding. Bytes that are invalid in this encoding are published as private-use code points (U+F700 + byte)." placeholder:"NAME"`
 	Heartbeat      time.Duration `help:"How often to write a heartbeat record to __debezium-heartbeat.PREFIX; 0: never." default:"0" placeholder:"TIME"`
 	SkipApplied    bool          `help:"Do not publish changes that pgtee apply has written to this database (with a replication origin): for databases that apply each other's streams."`
 	Standby        bool          `help:"If another publisher holds the slot, wait to take over from it."`
@@ -82,8 +82,8 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	}
 	c.limitMemory(len(sources))
 	open, run := c.publisherFlags.open, databasePublisher.run
-	if meanwhile := c.meanwhile(len(sources)); meanwhile != "" {
-		open, run = c.publisherFlags.make, func(p databasePublisher, ctx context.Context) error { return p.keepPublishing(ctx, meanwhile) }
+	if reason := c.staysFor(len(sources)); reason != "" {
+		open, run = c.publisherFlags.make, func(p databasePublisher, ctx context.Context) error { return p.keepPublishing(ctx, reason) }
 	}
 	publishers, err := open(ctx, sources, cluster, c.textFlags, keys, log)
 	if err != nil {
@@ -99,8 +99,8 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	return runGroup(ctx, c.Drain, actors...)
 }
 
-// meanwhile returns what this process is for while one of its publishers has halted; "": nothing, so it ends.
-func (c *publishCommand) meanwhile(sources int) string {
+// staysFor returns why the process keeps running after one of its publishers has halted; "": it ends.
+func (c *publishCommand) staysFor(sources int) string {
 	switch {
 	case c.MaxRetainedWAL.drop > 0: // no other process would drop the slot
 		return "this process keeps running so that it can drop the slot if the slot retains more WAL than --max-retained-wal"

@@ -79,7 +79,7 @@ func parseSize(text string) (int64, error) {
 		}
 		return n << shift, nil
 	}
-	return 0, fmt.Errorf("%q is no size: want a number and kB, MB, GB or TB", text)
+	return 0, fmt.Errorf("%q is not a size: want a number and kB, MB, GB or TB", text)
 }
 
 // check refuses a server whose WAL would grow without limit while Kafka is unavailable, and recommends the server's own limit, because that of pgtee is

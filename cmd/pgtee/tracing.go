@@ -25,7 +25,7 @@ var errPairs = errors.New("want NAME=VALUE, separated by commas, values percent-
 const headerLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
 // exporter returns the Exporter of a database, without connecting to the collector; nil if there are no spans. Variables of OpenTelemetry that pgtee
-// cannot use are no error.
+// cannot use are not an error.
 func (f tracingFlags) exporter(s source, log *zap.Logger) (*otlp.Exporter, error) {
 	endpoint := f.endpoint()
 	if endpoint == "" {

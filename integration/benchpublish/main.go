@@ -117,7 +117,7 @@ func (b *bench) rateList() ([]int, error) {
 	for _, text := range split(b.rates) {
 		rate, err := strconv.Atoi(text)
 		if err != nil || rate <= 0 {
-			return nil, fmt.Errorf("-rates: %q is no rate", text)
+			return nil, fmt.Errorf("-rates: %q is not a rate", text)
 		}
 		rates = append(rates, rate)
 	}

@@ -148,7 +148,7 @@ func (v *consumed) judge(ctx context.Context, conn *pgx.Conn, f feed, records []
 		case bad && n == 0 && newest[string(record.Key)] > record.Offset:
 		case bad && n == 0:
 			v.lost++
-			v.complain("poison at %v is no dead letter", at)
+			v.complain("poison at %v is not a dead letter", at)
 		case bad && n > 1, !bad && n > 0 && rows[at] > 0:
 			v.duplicated++
 			v.complain("%v is %d times in the dead letters, %d times in the table", at, n, rows[at])

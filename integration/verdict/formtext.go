@@ -34,7 +34,7 @@ func (f *Form) text(value any) (string, error) {
 		}
 		return f.array(v)
 	}
-	return "", fmt.Errorf("a %T is no JSON value", value)
+	return "", fmt.Errorf("a %T is not a JSON value", value)
 }
 
 func (f *Form) number(n json.Number) (string, error) {

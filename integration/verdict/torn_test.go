@@ -45,6 +45,6 @@ func TestTornTellsTearsApart(t *testing.T) {
 		})
 	}
 	if _, _, err := Torn([]Record{progress[1], progress[0]}, nil); err == nil {
-		t.Error("a falling position is no error")
+		t.Error("a falling position is not an error")
 	}
 }

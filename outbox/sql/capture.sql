@@ -229,9 +229,9 @@ $delist$;
 
 -- reannounce(tables) makes pgoutput discard what it has cached about tables. pgoutput caches whether it has sent a table's name and, for each partition, which
 -- table its changes are published as. The cache becomes wrong if a partitioned table is renamed; up to PostgreSQL 17 also if a schema is renamed; on 14 also
--- if a partition is attached or detached. From 15 to 17 any change of a publication makes pgoutput discard the whole cache. To set an option, unlike a change
--- of members, locks no table, and of the publication only its row. On other versions it takes a change of each table's membership, which locks the table
--- until the transaction ends: the tables beyond a thousand are left out. reannounce() returns false if any table is left out because of that or of other locks.
+-- if a partition is attached or detached. From 15 to 17 any change of a publication makes pgoutput discard the whole cache. Setting an option locks only the
+-- publication's row; changing its members also locks the tables. On other versions every table must be removed and added again, which locks it until the
+-- transaction ends: the tables beyond a thousand are left out. reannounce() returns false if any table is left out because of that or of other locks.
 CREATE OR REPLACE FUNCTION pgtee.reannounce(tables oid[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $announce$
 DECLARE
@@ -282,7 +282,7 @@ END
 $member$;
 
 -- identify(table, identity) sets the table's replica identity: FULL or DEFAULT. The command that removed or added the key already holds the table's
--- lock. It returns false if the table is locked, or in use by a cursor or a trigger.
+-- lock. identify() returns false if the table is locked, or in use by a cursor or a trigger.
 CREATE OR REPLACE FUNCTION pgtee.identify(name text, identity text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $identify$
 BEGIN
@@ -542,8 +542,8 @@ END
 $wrong$;
 
 -- sweep(tables) corrects the membership of these tables and reports the result. The publisher (once a second) and setup call it for a few tables at a time, because
--- the transaction keeps the locks on them until it ends. Others may write a table before that transaction commits, which is the moment from which its changes
--- are captured. Therefore they call it again afterwards for the tables that it did not report: those that have been written by now are reported as listed.
+-- the transaction keeps the locks on them until it ends. Changes are captured from the commit of this transaction on; other sessions may write until then.
+-- The callers therefore call sweep() once more after the commit for the tables it did not report, and it reports those written meanwhile as listed.
 CREATE OR REPLACE FUNCTION pgtee.sweep(oids oid[]) RETURNS TABLE (name text, root text, state text, reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $sweep$
 DECLARE

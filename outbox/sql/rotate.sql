@@ -29,7 +29,7 @@ CREATE OR REPLACE FUNCTION pgtee.demand_publisher() RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $demand$
 BEGIN
     IF NOT has_table_privilege(session_user, 'pgtee.meta', 'SELECT') THEN
-        RAISE 'pgtee: role % is no publisher', quote_ident(session_user)
+        RAISE 'pgtee: role % is not a publisher', quote_ident(session_user)
             USING ERRCODE = 'insufficient_privilege', HINT = 'Run pgtee setup --grant-publisher ROLE.';
     END IF;
 END

@@ -54,7 +54,7 @@ BEGIN
         RAISE 'pgtee.snapshot: name one table at least: pgtee.snapshot(ARRAY[''public.orders''])' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF other IS NOT NULL THEN
-        RAISE 'pgtee.snapshot: % is no permanent table of yours: nothing of it is published', other USING ERRCODE = 'wrong_object_type';
+        RAISE 'pgtee.snapshot: % is not a permanent table of yours: nothing of it is published', other USING ERRCODE = 'wrong_object_type';
     END IF;
     IF part IS NOT NULL THEN
         RAISE 'pgtee.snapshot: % is a partition: name the table that it is a part of, and a condition', part USING ERRCODE = 'wrong_object_type';

@@ -50,7 +50,7 @@ func TestSchemaRefused(t *testing.T) {
 		"two different structs, p.V and p.V":             event("p.E", record.Field{Name: "a", Schema: event("p.V")}, record.Field{Name: "b", Schema: event("p.V", record.Field{Name: "x", Schema: number})}),
 		"deeper than 32 levels":                          deep,
 		`unknown schema type "uint8"`:                    {Type: "uint8"},
-		"does not say of what":                           {Type: record.Array},
+		"has no schema of its items":                     {Type: record.Array},
 		"field a: its default":                           event("p.V", record.Field{Name: "a", Schema: &record.Schema{Type: record.Int32, Default: []byte(`"x"`)}}),
 		"parameter scale of":                             {Type: record.Bytes, Name: decimalName, Parameters: []record.Parameter{{Name: "scale", Value: "x"}}},
 	} {
@@ -78,7 +78,7 @@ func TestDecimalWithoutLogicalType(t *testing.T) {
 	}
 }
 
-// NaN is no default in Avro: the field has then none but null.
+// NaN is not a default in Avro: the field has then none but null.
 func TestDefaultThatAvroLacks(t *testing.T) {
 	s := &record.Schema{Type: record.Struct, Name: "p.V", Fields: []record.Field{
 		{Name: "a", Schema: &record.Schema{Type: record.Double, Optional: true, Default: []byte(`"NaN"`)}}}}

@@ -100,7 +100,7 @@ func (n *node) compileInside(s *record.Schema, depth int) (err error) {
 	}
 	if n.kind == toArray || n.kind == toMap {
 		if of == nil {
-			return fmt.Errorf("a schema of type %s does not say of what", s.Type)
+			return fmt.Errorf("a schema of type %s has no schema of its items or values", s.Type)
 		}
 		n.items, err = compile(of, depth+1)
 		return err

@@ -138,7 +138,7 @@ func expectHalt(t *testing.T, err, reason error, words ...string) {
 	t.Helper()
 	var halt *halt.Halt
 	if !errors.As(err, &halt) || !errors.Is(err, reason) {
-		t.Errorf("%v is no halt by %v", err, reason)
+		t.Errorf("%v is not a halt by %v", err, reason)
 		return
 	}
 	for _, word := range append(words, "start pgtee") {

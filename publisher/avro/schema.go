@@ -124,14 +124,14 @@ func hasTextKeys(s *record.Schema) bool {
 
 func entryOf(s *record.Schema) (*record.Schema, error) {
 	if s.Keys == nil || s.Values == nil {
-		return nil, fmt.Errorf("a schema of type %s does not say of what", s.Type)
+		return nil, fmt.Errorf("a schema of type %s has no schema of its keys or values", s.Type)
 	}
 	return &record.Schema{Type: record.Struct, Name: mapEntry, Fields: []record.Field{{Name: "key", Schema: s.Keys}, {Name: "value", Schema: s.Values}}}, nil
 }
 
 func (t *translator) appendContainer(b []byte, s *record.Schema, start string, of *record.Schema, namespace string, depth int) ([]byte, error) {
 	if of == nil {
-		return nil, fmt.Errorf("a schema of type %s does not say of what", s.Type)
+		return nil, fmt.Errorf("a schema of type %s has no schema of its items", s.Type)
 	}
 	b, err := t.append(append(b, start...), of, namespace, depth+1)
 	if err != nil {

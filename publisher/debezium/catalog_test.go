@@ -168,7 +168,7 @@ func TestDatabaseWaits(t *testing.T) {
 	}
 }
 
-// A transaction that stays invisible is no reason to encode without the catalog.
+// A transaction that stays invisible is not a reason to encode without the catalog.
 func TestDatabaseBlind(t *testing.T) {
 	server, address := startCatalogServer(t, 0)
 	server.running.Store(1 << 30)

@@ -37,7 +37,7 @@ func TestEnvelopes(t *testing.T) {
 	}
 }
 
-// upperFraming makes something that is no JSON.
+// upperFraming makes something that is not JSON.
 type upperFraming struct{}
 
 func (upperFraming) ContentType() string { return "application/avro" }
@@ -116,11 +116,11 @@ func conforms(n *node, s *record.Schema, path string) error {
 	switch s.Type {
 	case record.String, record.Bytes:
 		if !quoted {
-			return fmt.Errorf("%s: %s is no string", path, n)
+			return fmt.Errorf("%s: %s is not a string", path, n)
 		}
 	case record.Boolean:
 		if n.scalar != "true" && n.scalar != "false" {
-			return fmt.Errorf("%s: %s is no boolean", path, n)
+			return fmt.Errorf("%s: %s is not a boolean", path, n)
 		}
 	default:
 		special := s.Type == record.Float || s.Type == record.Double
@@ -133,7 +133,7 @@ func conforms(n *node, s *record.Schema, path string) error {
 
 func structConforms(n *node, s *record.Schema, path string) error {
 	if n.kind != '{' {
-		return fmt.Errorf("%s: %s is no object", path, n)
+		return fmt.Errorf("%s: %s is not an object", path, n)
 	}
 	rest := n.fields
 	for _, f := range s.Fields {

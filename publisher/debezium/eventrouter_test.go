@@ -169,7 +169,7 @@ func TestEventKeyUnderAMask(t *testing.T) {
 	}
 }
 
-// What the type of a column cannot carry is no event of another type.
+// What the type of a column cannot carry is not an event of another type.
 func TestEventThatItsSchemaCannotCarry(t *testing.T) {
 	row := []string{"a1", "order", "o-1", "Created", "1", isNull, "99999999999"}
 	for _, option := range []string{"table.field.event.key=n", "table.field.event.payload=n", "table.fields.additional.placement=n:envelope"} {

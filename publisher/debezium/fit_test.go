@@ -170,7 +170,7 @@ func fitsScalar(t record.SchemaType, v any) bool {
 func fitsItems(s *record.Schema, v any) error {
 	items, ok := v.([]any)
 	if !ok {
-		return fmt.Errorf("%.80v is no array", v)
+		return fmt.Errorf("%.80v is not an array", v)
 	}
 	for _, item := range items {
 		if err := fitsValue(s.Items, item); err != nil {
@@ -203,12 +203,12 @@ func fitsMap(s *record.Schema, v any) error {
 		}
 	}
 	if !ok {
-		return fmt.Errorf("%.80v is no map", v)
+		return fmt.Errorf("%.80v is not a map", v)
 	}
 	for _, p := range pairs {
 		pair, ok := p.([]any)
 		if !ok || len(pair) != 2 || fitsValue(s.Keys, pair[0]) != nil || fitsValue(s.Values, pair[1]) != nil {
-			return fmt.Errorf("%.80v is no entry of the map", p)
+			return fmt.Errorf("%.80v is not an entry of the map", p)
 		}
 	}
 	return nil

@@ -50,7 +50,7 @@ func TestTruncateGoesEverywhere(t *testing.T) {
 	}
 }
 
-// The commonest name of an outbox table is no topic of ours: its rows are events.
+// The commonest name of an outbox table is not a topic of ours: its rows are events.
 func TestOutboxTableInASchemaNamedOutbox(t *testing.T) {
 	events := *outboxRelation
 	events.Schema, events.Name = "outbox", "events"

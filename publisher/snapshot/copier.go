@@ -340,7 +340,7 @@ func (c *Copier) failed(p *tablePass, r *outbox.Reading) {
 	}
 	c.why = r.Err.Error()
 	c.waiting(c.why)
-	c.Log.Warn("the snapshot cannot read; trying again while the stream goes on", zap.String("finding", "snapshot-failing"), zap.Duration("in", c.backoff), zap.Error(r.Err))
+	c.Log.Warn("the snapshot cannot read a table; retrying, the stream continues", zap.String("finding", "snapshot-failing"), zap.Duration("in", c.backoff), zap.Error(r.Err))
 	c.Stop()
 	c.retryAt = c.Now().Add(c.backoff)
 	c.backoff = min(2*c.backoff, longestPause)

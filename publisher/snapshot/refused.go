@@ -37,7 +37,7 @@ func (c *Copier) setAside(table uint32, err error) {
 	r.retryAt = c.Now().Add(r.pause)
 	r.told = r.pause == refusedPause
 	if r.told && !(before.told && before.why == r.why) {
-		c.Log.Warn("the snapshot cannot read a table; trying again while the stream and the other tables go on", zap.String("finding", "snapshot-table-refused"), zap.String("table", name), zap.Error(err))
+		c.Log.Warn("the snapshot cannot read a table; retrying, the stream and the other tables continue", zap.String("finding", "snapshot-table-refused"), zap.String("table", name), zap.Error(err))
 	}
 	if c.refused == nil {
 		c.refused = map[uint32]refusal{}

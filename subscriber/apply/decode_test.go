@@ -100,7 +100,7 @@ func TestDescribed(t *testing.T) {
 	}
 }
 
-// A text of a client that looks like the placeholder is no unchanged value: the record tells it.
+// A text of a client that looks like the placeholder is not an unchanged value: the record tells it.
 func TestPlaceholders(t *testing.T) {
 	const placeholder = `"__debezium_unavailable_value"`
 	d := decoder{}

@@ -76,7 +76,7 @@ func TestUnavailable(t *testing.T) {
 		}
 	}
 	if f.isUnavailable([]byte(`"__debezium_unavailable_valuE"`)) {
-		t.Error("a text is no value")
+		t.Error("a text is not a value")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/publisher/record"
 )
@@ -75,7 +76,7 @@ type source struct {
 	bytes      int
 	mark       LSN
 	foreign    map[string]bool // system/slot of neighbours
-	strangers  map[string]bool // topics with records of other publishers
+	warned     map[string]bool // topics whose records of other publishers have been logged
 }
 
 const (
@@ -98,7 +99,7 @@ func (c *Config) open(first *progress, p *position) (*source, error) {
 	if ids == nil {
 		ids = map[string]string{}
 	}
-	return &source{cfg: c, client: client, known: *first, floor: p.end, offsets: offsets, ids: ids, partitions: map[string]map[int32]*partition{}, foreign: map[string]bool{}, strangers: map[string]bool{}}, nil
+	return &source{cfg: c, client: client, known: *first, floor: p.end, offsets: offsets, ids: ids, partitions: map[string]map[int32]*partition{}, foreign: map[string]bool{}, warned: map[string]bool{}}, nil
 }
 
 // poll sends fetches to out until ctx ends.
@@ -272,7 +273,7 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 		return nil
 	}
 	if !found || string(id.slot) != s.known.Slot || s.foreign[string(id.source)] {
-		s.warnStranger(p.topic)
+		s.warnForeign(p.topic)
 		return nil
 	}
 	if id.commit < s.begins {
@@ -324,11 +325,11 @@ func (s *source) checkTombstone(p *partition, r *kgo.Record, id *eventID, kept L
 		"set cleanup.policy=delete for the topic (topic-config of the publisher, too); " + s.cfg.afresh()}
 }
 
-// warnStranger logs once per topic that it has records of another publisher.
-func (s *source) warnStranger(topic string) {
-	if !s.strangers[topic] {
-		s.strangers[topic] = true
-		s.cfg.Log.Warn("records in topic " + topic + " that are not of slot " + s.known.Slot + ", or are of another publisher's, are ignored")
+// warnForeign logs once per topic that it has records of another publisher.
+func (s *source) warnForeign(topic string) {
+	if !s.warned[topic] {
+		s.warned[topic] = true
+		s.cfg.Log.Warn("records of another slot or publisher are ignored", zap.String("topic", topic), zap.String("slot", s.known.Slot))
 	}
 }
 

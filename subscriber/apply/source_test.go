@@ -18,7 +18,7 @@ import (
 func readTo(t *testing.T, s *source, topic string, records ...*kgo.Record) {
 	t.Helper()
 	if s.partitions == nil {
-		s.partitions, s.strangers = map[string]map[int32]*partition{}, map[string]bool{}
+		s.partitions, s.warned = map[string]map[int32]*partition{}, map[string]bool{}
 	}
 	if s.partitions[topic] == nil {
 		s.partitions[topic] = map[int32]*partition{}

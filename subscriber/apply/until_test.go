@@ -63,7 +63,7 @@ func TestUntilATransaction(t *testing.T) {
 	}
 }
 
-// A moment is looked for in what Avro records say, too; a record that says nothing of its commit is no reason to try again.
+// A moment is looked for in what Avro records say, too; a record that says nothing of its commit is not a reason to try again.
 func TestCommitOf(t *testing.T) {
 	cfg := &Config{Avro: func(_ context.Context, framed []byte) ([]byte, error) { return framed[5:], nil }}
 	for value, halts := range map[string]bool{

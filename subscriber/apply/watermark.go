@@ -59,7 +59,7 @@ func (p *progress) hasCopied() bool {
 	return p.copied || len(p.Snapshots.Copies) > 0 || len(p.Snapshots.Finished) > 0
 }
 
-// kept returns the position before which transactions are still valid whose event ids count this many cuts. The source has lost the others, whose
+// kept returns the position before which transactions with this many cuts in their event ids are still valid. The source has lost the others, whose
 // records stay in the topics.
 func (p *progress) kept(cuts int) LSN {
 	limit := LSN(math.MaxUint64)
@@ -103,7 +103,7 @@ type watcher struct {
 	out    chan watermark
 	slot   string                // of the records seen so far
 	seen   map[string]*neighbour // by the id of its progress topic; nil: it is the topic of a table
-	blank  map[string]int64      // end of a topic with such a name that has no record
+	blank  map[string]int64      // end of a topic named like a progress topic that has no record
 }
 
 // tailRecords is how many of the newest records of the progress topic are read at the start.
@@ -207,7 +207,7 @@ func (w *watcher) newest(ctx context.Context, from, end int64) (*progress, error
 // beginPatience bounds the search for the newest progress record.
 const beginPatience = 30 * time.Second
 
-// parse returns nil for a record of another slot than the one of the configuration. If that names none, the topic must have only one.
+// parse returns nil for a record of a slot other than the configured one. If none is configured, the topic must have only one.
 func (w *watcher) parse(record *kgo.Record) (*progress, error) {
 	if record.Value == nil || record.Attrs.IsControl() {
 		return nil, nil

@@ -315,7 +315,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// A manifest whose end was cut is no reason to remove the files that it has named.
+// A manifest whose end was cut is not a reason to remove the files that it has named.
 func TestCutManifestRemovesNothing(t *testing.T) {
 	s := newScene(t, JSONLines, script(rand.New(rand.NewSource(1)), 30))
 	s.finish()

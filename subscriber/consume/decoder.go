@@ -168,7 +168,7 @@ func (d *decoder) readValue(ctx context.Context, value []byte) error {
 		return nil
 	case Text, CSV, TSV:
 		if !utf8.Valid(value) {
-			return badRecord("the value is no UTF-8")
+			return badRecord("the value is not valid UTF-8")
 		}
 	}
 	switch d.cfg.Format {
@@ -195,7 +195,7 @@ func (d *decoder) readValue(ctx context.Context, value []byte) error {
 		return nil
 	}
 	if value[0] != '{' {
-		return badRecord("the value is no JSON object: --map COLUMN=$ takes a value as a whole")
+		return badRecord("the value is not a JSON object: --map COLUMN=$ takes a value as a whole")
 	}
 	d.next = 0
 	return decode.Fields(value, d.take)
@@ -205,16 +205,16 @@ func (d *decoder) readValue(ctx context.Context, value []byte) error {
 func (d *decoder) unframe(ctx context.Context, framed []byte, hint *schemaHint) ([]byte, *schema, error) {
 	if d.cfg.Format == Avro {
 		if len(framed) < 5 || framed[0] != 0 {
-			return nil, nil, badRecord("it does not begin as Avro in Confluent's wire format")
+			return nil, nil, badRecord("it is not in Confluent's Avro wire format")
 		}
 		text, err := d.cfg.Avro(ctx, framed)
 		return text, nil, d.avroError(err)
 	}
 	if !utf8.Valid(framed) {
-		return nil, nil, badRecord("it is no UTF-8")
+		return nil, nil, badRecord("it is not valid UTF-8")
 	}
 	if !json.Valid(framed) {
-		return nil, nil, badRecord("it is no JSON")
+		return nil, nil, badRecord("it is not valid JSON")
 	}
 	framed = bytes.TrimSpace(framed)
 	text, payload := splitSchema(framed)
@@ -245,7 +245,7 @@ func (d *decoder) avroError(err error) error {
 		return badRecord(unknown.Error())
 	case errors.Is(err, decode.ErrAvro):
 		*d.readable = true
-		return badRecord("it is not what its Avro schema says")
+		return badRecord("it does not match its Avro schema")
 	case err == nil:
 		*d.readable = true
 		return nil
@@ -330,7 +330,7 @@ func (d *decoder) takeKey(ctx context.Context, key []byte) error {
 		return err
 	}
 	if !isJSON && d.table.keys > 1 {
-		return badRecord("the key is no JSON object, and --key has several columns")
+		return badRecord("the key is not a JSON object, and --key has several columns")
 	}
 	for i := range d.table.keys {
 		if !isJSON {
@@ -349,7 +349,7 @@ func (d *decoder) takeKey(ctx context.Context, key []byte) error {
 	return nil
 }
 
-// keyPath returns the path of a key column in a key: the one of --key, or the field with its name, or all of a key that is no object.
+// keyPath returns the path of a key column in a key: the one of --key, or the field with its name, or all of a key that is not an object.
 func (c *column) keyPath(key []byte) path {
 	object := bytes.HasPrefix(key, []byte{'{'})
 	switch {
@@ -368,7 +368,7 @@ func (d *decoder) keyJSON(ctx context.Context, key []byte) (text []byte, schema 
 		return text, schema, true, err
 	}
 	if !utf8.Valid(key) {
-		return nil, nil, false, badRecord("the key is no UTF-8")
+		return nil, nil, false, badRecord("the key is not valid UTF-8")
 	}
 	return key, nil, false, nil
 }
@@ -443,7 +443,7 @@ func (d *decoder) append(dst []byte, c *cell, k kind) ([]byte, error) {
 		fallthrough
 	case asText:
 		if !utf8.Valid(c.text) {
-			return dst, badRecord("a value that is no UTF-8")
+			return dst, badRecord("a value that is not valid UTF-8")
 		}
 		return appendText(dst, c.text)
 	}
@@ -482,11 +482,11 @@ const maxDimensions = 6
 // appendList appends an array literal; nested arrays are further dimensions.
 func appendList(dst, array []byte, k kind, dimension int) ([]byte, error) {
 	if dimension > maxDimensions {
-		return dst, badRecord("an array of more dimensions than PostgreSQL knows")
+		return dst, badRecord("an array of more dimensions than PostgreSQL supports")
 	}
 	s := decode.Scanner{Text: array}
 	if !s.Take('[') {
-		return dst, badRecord("no JSON array")
+		return dst, badRecord("a value that is not a JSON array")
 	}
 	dst = append(dst, '{')
 	if s.Take(']') {
@@ -495,7 +495,7 @@ func appendList(dst, array []byte, k kind, dimension int) ([]byte, error) {
 	for {
 		item, err := s.Value()
 		if err != nil {
-			return dst, badRecord("no JSON array")
+			return dst, badRecord("a value that is not a JSON array")
 		}
 		switch {
 		case string(item) == "null":
@@ -516,7 +516,7 @@ func appendList(dst, array []byte, k kind, dimension int) ([]byte, error) {
 			return append(dst, '}'), nil
 		}
 		if !s.Take(',') {
-			return dst, badRecord("no JSON array")
+			return dst, badRecord("a value that is not a JSON array")
 		}
 		dst = append(dst, ',')
 	}

@@ -98,18 +98,18 @@ func TestDecode(t *testing.T) {
 			{"", `{"id":true,"name":{"a":1},"doc":"text","tags":"{1,2}"}`, `true` + "\t" + `{"a":1}` + "\t" + `"text"` + "\t" + `{1,2}` + "\t" + `\N` + "\t" + `\N`},
 			{"", `{"id":1,"id":2,"n\u0061me":"escaped"}`, `2` + "\t" + `escaped` + "\t" + `\N` + "\t" + `\N` + "\t" + `\N` + "\t" + `\N`},
 			{"", `{"name":"a\u0000b"}`, "DEAD a NUL byte, which no text of PostgreSQL can hold"},
-			{"", `{"name":"a`, "DEAD it is no JSON"},
-			{"", ``, "DEAD it is no JSON"},
-			{"", `{"id":1} x`, "DEAD it is no JSON"},
-			{"", `{"id":abc}`, "DEAD it is no JSON"},
-			{"", "{\"name\":\"\xff\"}", "DEAD it is no UTF-8"},
-			{"", `{"name":"a\ud83d"}`, "DEAD half of a surrogate pair, which is no character"},
-			{"", `{"name":"\ude00\ud83d"}`, "DEAD half of a surrogate pair, which is no character"},
-			{"", `{"tags":["\ud83dx"]}`, "DEAD half of a surrogate pair, which is no character"},
+			{"", `{"name":"a`, "DEAD it is not valid JSON"},
+			{"", ``, "DEAD it is not valid JSON"},
+			{"", `{"id":1} x`, "DEAD it is not valid JSON"},
+			{"", `{"id":abc}`, "DEAD it is not valid JSON"},
+			{"", "{\"name\":\"\xff\"}", "DEAD it is not valid UTF-8"},
+			{"", `{"name":"a\ud83d"}`, "DEAD half of a surrogate pair, which is not a character"},
+			{"", `{"name":"\ude00\ud83d"}`, "DEAD half of a surrogate pair, which is not a character"},
+			{"", `{"tags":["\ud83dx"]}`, "DEAD half of a surrogate pair, which is not a character"},
 			{"", `{"id":1,"doc":` + nested(9999) + `}`, "1\t\\N\t" + nested(9999) + "\t\\N\t\\N\t\\N"},
-			{"", `{"id":1,"doc":` + nested(10000) + `}`, "DEAD it is no JSON"},
-			{"", `{"tags":` + nested(7) + `}`, "DEAD an array of more dimensions than PostgreSQL knows"},
-			{"", `[1]`, "DEAD the value is no JSON object: --map COLUMN=$ takes a value as a whole"},
+			{"", `{"id":1,"doc":` + nested(10000) + `}`, "DEAD it is not valid JSON"},
+			{"", `{"tags":` + nested(7) + `}`, "DEAD an array of more dimensions than PostgreSQL supports"},
+			{"", `[1]`, "DEAD the value is not a JSON object: --map COLUMN=$ takes a value as a whole"},
 			{"", `null`, "DEAD the value is null"},
 			{"", `<nil>`, "DEAD a tombstone, and no --key says which row it deletes"},
 		}},
@@ -134,7 +134,7 @@ func TestDecode(t *testing.T) {
 		"two keys": {JSON, Mapping{Keys: []string{"a=$.k.a", "b"}}, []string{"a", "b", "v"}, []record{
 			{`{"k":{"a":1},"b":2}`, `{"v":1}`, "1\t2\t1"},
 			{`{"k":{"a":1},"b":2}`, `<nil>`, "DELETE 1\t2"},
-			{`x`, `{"v":1}`, "DEAD the key is no JSON object, and --key has several columns"},
+			{`x`, `{"v":1}`, "DEAD the key is not a JSON object, and --key has several columns"},
 		}},
 		"optional": {JSON, Mapping{}, []string{"a", "b?", "c?"}, []record{
 			{"", `{"a":1,"c":3}`, "1\t3"}, {"", `{"b":null}`, `\N` + "\t" + `\N`}, {"", `{}`, `\N`},
@@ -148,12 +148,12 @@ func TestDecode(t *testing.T) {
 		"connect, numeric": {JSON, Mapping{}, []string{"n", "b:bytea"}, []record{
 			{"", `{"schema":{"type":"struct","fields":[{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"},"field":"n"},{"type":"bytes","field":"b"}]},"payload":{"n":1234,"b":null}}`, "1234\t" + `\N`},
 			{"", `{"schema":{"type":"struct","fields":[{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"},"field":"n"},{"type":"bytes","field":"b"}]},"payload":{"n":-0.01,"b":"AP\/8"}}`, "-0.01\t" + `\\x00fffc`},
-			{"", `{"schema":{"type":"struct","fields":[{"type":"bytes","field":"b"}]},"payload":{"b":1234}}`, "DEAD a field whose schema says that it is bytes, and that is no base64"},
+			{"", `{"schema":{"type":"struct","fields":[{"type":"bytes","field":"b"}]},"payload":{"b":1234}}`, "DEAD a field that its schema declares as bytes, and that is not base64"},
 		}},
 		"connect, debezium": {JSON, Mapping{}, []string{"i", "n", "y", "u"}, []record{
 			{"", debeziumSchema(`{"i":90000000,"n":{"scale":2,"value":"MDk="},"y":2024,"u":null}`), "00:01:30\t123.45\t2024\t" + `\N`},
 			{"", debeziumSchema(`{"i":null,"n":null}`), `\N` + "\t" + `\N` + "\t" + `\N` + "\t" + `\N`},
-			{"", debeziumSchema(`{"n":1.5}`), "DEAD a field whose schema says that it is a decimal with its scale, and that is none"},
+			{"", debeziumSchema(`{"n":1.5}`), "DEAD a field that its schema declares as a decimal with a scale, and that is not one"},
 			{"", debeziumSchema(`{"u":7}`), "DEAD a number of schema io.debezium.time.Unheard, which is not known"},
 		}},
 		"connect, paths": {JSON, Mapping{Keys: []string{"k=$.id.n"}, Paths: map[string]string{"p": "$.after.price", "d": "$.after.days[1]", "m": "$.after.by['a b']", "root": "$", "none": "$.after.none.x"}}, []string{"k", "p", "d", "m", "root:json", "none"}, []record{
@@ -193,12 +193,12 @@ func TestDecode(t *testing.T) {
 			{"", `\x41\x4a1\xg` + "\t" + `\101\1019\7z\18`, "AA9\az\x018" + "\t" + "AJ1xg"},
 			{"", `\xc3\xa4` + "\t" + `\303\244`, "ä\tä"},
 			{"", "a\\\tb\t\\", `\\` + "\t" + `a\tb`},
-			{"", `\xff` + "\tb", "DEAD a value that is no UTF-8"},
+			{"", `\xff` + "\tb", "DEAD a value that is not valid UTF-8"},
 			{"", `\0` + "\tb", "DEAD a NUL byte, which no text of PostgreSQL can hold"},
 			{"", "a\tb\nc\td", "DEAD more than one line"},
 		}},
 		"text": {Text, Mapping{Paths: map[string]string{"body": "$"}}, []string{"body"}, []record{
-			{"", "any\ttext", `any\ttext`}, {"", "", ""}, {"", "\xff", "DEAD the value is no UTF-8"},
+			{"", "any\ttext", `any\ttext`}, {"", "", ""}, {"", "\xff", "DEAD the value is not valid UTF-8"},
 		}},
 		"raw": {Raw, Mapping{Paths: map[string]string{"body": "$"}}, []string{"body:bytea"}, []record{{"", "\x00\xff", `\\x00ff`}}},
 	} {
@@ -320,7 +320,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			d := (&Config{Format: format, Mapping: m}).newDecoder(tableOf(t, m, "id", "tags:list", "all:bytea"))
 			if line := one(t, d, &kgo.Record{Key: []byte(key), Value: []byte(value)}); !strings.HasPrefix(line, "DEAD ") && strings.Count(line, "\t") != 2 {
-				t.Errorf("%s: %q is no line of three columns", format, line)
+				t.Errorf("%s: %q is not a line of three columns", format, line)
 			}
 		}
 	})

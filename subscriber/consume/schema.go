@@ -162,7 +162,7 @@ func (d *decoder) cell(value []byte, s *schema) (cell, error) {
 func (d *decoder) variableCell(value []byte) (c cell, err error) {
 	start := len(d.text)
 	if d.text, err = decode.AppendVariableDecimal(d.text, value); err != nil {
-		return cell{}, badRecord("a field whose schema says that it is a decimal with its scale, and that is none")
+		return cell{}, badRecord("a field that its schema declares as a decimal with a scale, and that is not one")
 	}
 	return cell{asText, d.text[start:len(d.text):len(d.text)]}, nil
 }
@@ -175,7 +175,7 @@ func (d *decoder) bytesCell(value []byte, s *schema) (cell, error) {
 	}
 	raw, err := base64.StdEncoding.DecodeString(decode.Unquoted(value))
 	if err != nil || !quoted {
-		return cell{}, badRecord("a field whose schema says that it is bytes, and that is no base64")
+		return cell{}, badRecord("a field that its schema declares as bytes, and that is not base64")
 	}
 	if !decimal {
 		return cell{asBytes, raw}, nil

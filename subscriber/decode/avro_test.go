@@ -146,7 +146,7 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Status: fmt.Sprint(status), Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}, Request: r}, nil
 }
 
-// Only registries that say so do not have a schema: a proxy's 404, an empty answer or an outage of one of them is no reason to give a record up.
+// Only registries that say so do not have a schema: a proxy's 404, an empty answer or an outage of one of them is not a reason to give a record up.
 func TestMissingSchema(t *testing.T) {
 	const missing, schema = `{"error_code":40403,"message":"Schema 7 not found"}`, `{"schema":"\"string\""}`
 	type answer struct {

@@ -19,7 +19,7 @@ type Scanner struct {
 // ErrJSON means that a text is not valid JSON, ErrSurrogate that a string escapes half of a surrogate pair, which JSON allows but is no character.
 var (
 	ErrJSON      = errors.New("not valid JSON")
-	ErrSurrogate = errors.New("half of a surrogate pair, which is no character")
+	ErrSurrogate = errors.New("half of a surrogate pair, which is not a character")
 )
 
 // Next skips white space and returns the next byte, 0 at the end.

@@ -145,7 +145,7 @@ func newGuard(address net.Addr, cfg Config) (*guard, error) {
 	}
 	ip := net.ParseIP(host)
 	if len(cfg.Logins) == 0 && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("--console: %s is no loopback address: say who may log in with --console-logins FILE, or listen on 127.0.0.1", address)
+		return nil, fmt.Errorf("--console: %s is not a loopback address: say who may log in with --console-logins FILE, or listen on 127.0.0.1", address)
 	}
 	switch certified := slices.ContainsFunc(cfg.Logins, func(l Login) bool { return l.cert }); {
 	case cfg.ClientCAs != nil && cfg.Certificate == nil:

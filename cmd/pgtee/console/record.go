@@ -27,7 +27,7 @@ type field struct {
 }
 
 // errNoObject means that the bytes are not a JSON object.
-var errNoObject = errors.New("it is no JSON object")
+var errNoObject = errors.New("it is not a JSON object")
 
 // fieldsOf parses an object; nil for null and for an empty text.
 func fieldsOf(raw []byte) ([]field, error) {

@@ -108,7 +108,7 @@ func (p *rowPage) keyBytes() ([]byte, error) {
 	given, err := fieldsOf([]byte(p.Key))
 	isObject := err == nil && len(given) > 0
 	if strings.HasPrefix(p.Key, "{") && !isObject {
-		return nil, badRequest("the key is no JSON object: want one such as %s", p.example())
+		return nil, badRequest("the key is not a JSON object: want one such as %s", p.example())
 	}
 	if len(p.Recent) == 0 {
 		if isObject {
@@ -118,7 +118,7 @@ func (p *rowPage) keyBytes() ([]byte, error) {
 	}
 	columns, err := fieldsOf(p.Recent[0].Key)
 	if err != nil || len(columns) == 0 {
-		return nil, badRequest("the keys of topic %s are no JSON objects: rows of it cannot be found here", p.Topic)
+		return nil, badRequest("the keys of topic %s are not JSON objects: rows of it cannot be found here", p.Topic)
 	}
 	if !isObject {
 		given = typedKey(p.Key, columns)

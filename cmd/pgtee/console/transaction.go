@@ -110,7 +110,7 @@ func (c *Console) findTransaction(ctx context.Context, s *Stream, id, at string)
 func (r *reading) searchTransaction(ctx context.Context, topic, id string) (*kgo.Record, error) {
 	wanted, ok := commitOf(id)
 	if !ok {
-		return nil, badRequest("%q is no transaction id", cut(id, 200))
+		return nil, badRequest("%q is not a transaction id", cut(id, 200))
 	}
 	starts, ends, err := r.bounds(ctx, topic)
 	if err != nil {

@@ -120,7 +120,7 @@ var Catalogue = []Area{
 		{"changes-missed", problem, "UPDATEs and DELETEs of tables were not captured for some time.", "Start with --on-missed resync, which publishes the tables again, or warn."},
 		{"changes-resynced", warning, "UPDATEs and DELETEs of tables were not captured for some time, or changes were lost: the tables are published again.", "Nothing; the log says why."},
 		{"coverage-unknown", warning, "The publisher cannot read the publications, so uncaptured tables are not reported.", "See the error; the publisher tries again."},
-		{"text-encoding", problem, "A row has bytes that are no character in the encoding of the database.", "Start with --source-encoding and the encoding that the text is in."},
+		{"text-encoding", problem, "A row has bytes that are invalid in the encoding of the database.", "Start with --source-encoding and the encoding that the text is in."},
 		{"source-encoding", problem, "--source-encoding does not fit the database.", "Name the encoding that SHOW server_encoding prints or, for SQL_ASCII, that of the text."},
 		{"transaction-undecodable", problem, "PostgreSQL cannot decode a transaction.", "Drop the slot, run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table again. Report the error to PostgreSQL."},
 		{"value-undecodable", problem, "The server cannot send a value in the WAL as UTF-8.", "Correct the row, drop the slot, run `pgtee setup`, `pgtee repair --accept-divergence`, then copy what is missing."},

@@ -100,8 +100,8 @@ func reasonOf(n ast.Node) ast.Expr {
 // docs/findings.md is the catalogue.
 func TestDocuments(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("# Findings\n\nEach thing that can be wrong has an id that stays. `pgtee check` prints it, the line of a halt ends with it, a warning of the log has it\n" +
-		"in the field `finding`, an alert in the label of that name. `pgtee explain ID` prints what stands here. This page is made from\n`cmd/pgtee/doctor/catalogue.go` by its test (`go test ./cmd/pgtee/doctor -update`).\n")
+	b.WriteString("# Findings\n\nEach thing that can be wrong has a stable id. `pgtee check` prints it, the line of a halt ends with it, a warning in the log has it in the\n" +
+		"field `finding`, an alert in its `finding` label. `pgtee explain ID` prints this text. Generated from `cmd/pgtee/doctor/catalogue.go` by `make docs`.\n")
 	for _, area := range Catalogue {
 		fmt.Fprintf(&b, "\n## %s\n", area.Name)
 		for _, e := range area.Entries {

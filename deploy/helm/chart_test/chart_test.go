@@ -328,7 +328,7 @@ func checkPod(t *testing.T, o object, pod map[string]any, objects []object) {
 		}
 		for _, v := range list(container, "env") {
 			if at(v, "name") == "PGTEE_POSTGRES" && at(v, "valueFrom", "secretKeyRef", "name") == nil {
-				t.Errorf("%s: the URL of PostgreSQL is no reference to a secret: %v", name(o), v)
+				t.Errorf("%s: the URL of PostgreSQL is not a reference to a secret: %v", name(o), v)
 			}
 		}
 		config := configOf(t, pod, objects)

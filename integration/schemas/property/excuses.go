@@ -6,7 +6,7 @@ import (
 	"github.com/pgtee/pgtee/integration/verdict"
 )
 
-// Differences that the documentation mentions are no findings; all of them are listed here. The scripts avoid TRUNCATE of a partition, and UPDATE and
+// Differences that the documentation mentions are not findings; all of them are listed here. The scripts avoid TRUNCATE of a partition, and UPDATE and
 // DELETE of a table without an identity, which are not published (docs/guarantees.md).
 
 // excused reports whether a value that differs, or is missing, is as documented.
