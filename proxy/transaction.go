@@ -5,32 +5,36 @@ import "github.com/pgtee/pgtee/parser"
 // transaction is what the request side assumes about the transaction in which the next statement runs. When unsure, the proxy sends one note too many:
 // it never omits a note and never attributes a row to a wrong statement.
 type transaction struct {
-	group      uint32 // number of the group that is being sent, from 1
-	ending     uint32 // last group with a statement that ends, or may end, a transaction
-	revived    uint32 // last group with a statement that ends, or may end, the failed state of a block
-	unsure     uint32 // last group on whose answer later notes depend: it changes settings, or has a statement that cannot be parsed
-	unread     uint32 // last group with a statement that cannot be parsed
-	certain    bool   // when this group began, every earlier group had been answered
-	begun      bool   // according to the requests sent so far, a block is open
-	failed     bool   // the block has failed: everything up to its end is refused
-	open       bool   // an explicit block is known to be open
-	noted      bool   // the transaction has a note: any further statement that may write gets one too
-	carried    bool   // the transaction has a note that no ROLLBACK TO can have undone, and no read-only subtransaction can have left out
-	safe       bool   // such a note precedes the first savepoint, so RELEASE cannot discard it
-	nested     bool   // the transaction has, or had, a savepoint, or may have one
-	last       uint64 // hash of the SQL of the last note; 0: no note, or a value in it other than the SQL (role, setting) may have changed since
-	sent       int    // upper bound of the number of its notes, and of writes without one
-	front      bool   // its last note may stand in front of a statement, to which everything after the note would belong
-	holds      bool   // the transaction has, or had, a cursor whose query runs at COMMIT
-	mayHold    bool   // a statement that could not be parsed may have declared such a cursor
-	missed     bool   // since the last note, something without a note may have written; a note after a later statement would claim those rows
-	everMissed bool   // missed was set at some time in this transaction: undoing the note that cleared it restores it
-	early      string // S or P, and the name of the statement or portal whose Parse or Bind may have written rows that no note covers yet
-	quiet      bool   // its last note has no statement, and nothing has run since
-	snapped    bool   // a statement of the transaction has taken a snapshot
-	setUser    bool   // the transaction has changed the session's user, and its end may revert that
+	group   uint32 // number of the group that is being sent, from 1
+	ending  uint32 // last group with a statement that ends, or may end, a transaction
+	revived uint32 // last group with a statement that ends, or may end, the failed state of a block
+	unsure  uint32 // last group on whose answer later notes depend: it changes settings, or has a statement that cannot be parsed
+	unread  uint32 // last group with a statement that cannot be parsed
+	certain bool   // when this group began, every earlier group had been answered
+	begun   bool   // according to the requests sent so far, a block is open
+	failed  bool   // the block has failed: everything up to its end is refused
+	open    bool   // an explicit block is known to be open
+	noted   bool   // the transaction has a note: any further statement that may write gets one too
+	carried bool   // the transaction has a note that no ROLLBACK TO can have undone, and no read-only subtransaction can have left out
+	safe    bool   // such a note precedes the first savepoint, so RELEASE cannot discard it
+	last    uint64 // hash of the SQL of the last note; 0: no note, or a value in it other than the SQL (role, setting) may have changed since
+	span
+}
 
-	setEncoding bool // the transaction has changed client_encoding, and its end may revert that
+// span is what the end of a transaction resets.
+type span struct {
+	nested      bool   // the transaction has, or had, a savepoint, or may have one
+	sent        int    // upper bound of the number of its notes, and of writes without one
+	front       bool   // its last note may stand in front of a statement, to which everything after the note would belong
+	holds       bool   // the transaction has, or had, a cursor whose query runs at COMMIT
+	mayHold     bool   // a statement that could not be parsed may have declared such a cursor
+	missed      bool   // since the last note, something without a note may have written; a note after a later statement would claim those rows
+	everMissed  bool   // missed was set at some time in this transaction: undoing the note that cleared it restores it
+	early       string // S or P, and the name of the statement or portal whose Parse or Bind may have written rows that no note covers yet
+	quiet       bool   // its last note has no statement, and nothing has run since
+	snapped     bool   // a statement of the transaction has taken a snapshot
+	setUser     bool   // the transaction has changed the session's user, and its end may revert that
+	setEncoding bool   // the transaction has changed client_encoding, and its end may revert that
 }
 
 // next begins a group: a Query, or the messages up to a Sync. status and answered come from the last ReadyForQuery; the replies to later groups may
@@ -68,8 +72,7 @@ func (t *transaction) forget() {
 // end handles the certain end of a transaction.
 func (t *transaction) end() {
 	t.forget()
-	t.sent, t.front, t.holds, t.mayHold, t.missed, t.everMissed = 0, false, false, false, false, false
-	t.early, t.quiet, t.snapped, t.nested, t.setUser, t.setEncoding = "", false, false, false, false, false
+	t.span = span{}
 }
 
 // wants reports whether a statement with this condition gets a note here.

@@ -35,18 +35,8 @@ type Copier struct {
 	task     int              // the last task number assigned
 	passes   []*tablePass     // in flight: from Read until the last chunk is published
 	stash    []outbox.Reading // results that Wake has received
-	held     []HeldChunk      // chunks read but not published, in order of arrival
-	bytes    int              // size of held
-
-	listing    int                           // task of the current List; 0: none
-	describing int                           // task of the current Describe; 0: none
-	emptying   []*pgoutput.Relation          // tables whose topics must be emptied now; nil: not described yet
-	kept       []uint32                      // Kept of the current copy once they are emptied
-	tables     map[uint32]outbox.ListedTable // tables of the current copy; nil: not listed
-	todo       []outbox.ListedTable          // those of them that have not begun
-	reached    map[uint32][][]byte           // by table: key up to which it has been read
-	rows       int                           // rows that a pass may read
-	refused    map[uint32]refusal            // by table: why it cannot be read at present
+	rows     int              // rows that a pass may read
+	readAhead
 
 	nudged  time.Time
 	retryAt time.Time // after a failure
@@ -54,6 +44,20 @@ type Copier struct {
 	budget  float64   // rows that the rate limit permits
 	filled  time.Time // when the budget was last raised
 	why     string    // why nothing is being read
+}
+
+// readAhead is what abandon discards.
+type readAhead struct {
+	held       []HeldChunk                   // chunks read but not published, in order of arrival
+	bytes      int                           // size of held
+	listing    int                           // task of the current List; 0: none
+	describing int                           // task of the current Describe; 0: none
+	emptying   []*pgoutput.Relation          // tables whose topics must be emptied now; nil: not described yet
+	kept       []uint32                      // Kept of the current copy once they are emptied
+	tables     map[uint32]outbox.ListedTable // tables of the current copy; nil: not listed
+	todo       []outbox.ListedTable          // those of them that have not begun
+	reached    map[uint32][][]byte           // by table: key up to which it has been read
+	refused    map[uint32]refusal            // by table: why it cannot be read at present
 }
 
 type HeldChunk struct {
@@ -129,10 +133,8 @@ func (c *Copier) Stop() {
 
 // abandon discards chunks that were read but not published, and the reading positions.
 func (c *Copier) abandon() {
-	c.held, c.bytes = nil, 0
+	c.readAhead = readAhead{}
 	c.overlay.forgetRead()
-	c.tables, c.todo, c.reached, c.refused = nil, nil, nil, nil
-	c.listing, c.describing, c.emptying = 0, 0, nil
 	for _, p := range c.passes {
 		p.stale, p.held = true, 0
 	}
