@@ -15,7 +15,7 @@ func (m MasterKey) ID() byte { return m.derive("pgtee key id", 1)[0] }
 
 // Signer returns the Signer of a proxy.
 func (m MasterKey) Signer(proxy uint32) *Signer {
-	return NewSigner(m.ID(), m.derive("pgtee note key "+string(binary.BigEndian.AppendUint32(nil, proxy)), sha256.Size))
+	return newSigner(m.ID(), m.derive("pgtee note key "+string(binary.BigEndian.AppendUint32(nil, proxy)), sha256.Size))
 }
 
 func (m MasterKey) derive(purpose string, length int) []byte {

@@ -168,8 +168,8 @@ type Signer struct {
 	sum   []byte
 }
 
-// NewSigner returns a Signer with the given 32-byte key.
-func NewSigner(keyID byte, key []byte) *Signer {
+// newSigner returns a Signer with the given 32-byte key.
+func newSigner(keyID byte, key []byte) *Signer {
 	return &Signer{keyID: keyID, hash: hmac.New(sha256.New, key)}
 }
 

@@ -15,7 +15,7 @@ func TestPayloadRoundTrip(t *testing.T) {
 	unix.Client = netip.AddrPort{}
 	for name, payload := range map[string]*Payload{"IPv4": samplePayload(FlagSQL | FlagOutsideBlock), "IPv6": v6, "Unix socket": unix} {
 		t.Run(name, func(t *testing.T) {
-			text := NewSigner(9, sampleKey).Append([]byte("x"), payload, []byte("select 1"))
+			text := newSigner(9, sampleKey).Append([]byte("x"), payload, []byte("select 1"))
 			raw, err := base64.StdEncoding.DecodeString(string(text[1:]))
 			if err != nil || text[0] != 'x' {
 				t.Fatalf("%q: %v", text, err)
@@ -43,14 +43,14 @@ func TestPayloadLayout(t *testing.T) {
 		raw, _ := base64.StdEncoding.DecodeString(older)
 		read, sql, err := ParsePayload(raw)
 		note := &Note{Payload: read, User: []byte("bob"), PID: 4711, SQL: sql}
-		if old.KeyID, old.MAC = 4, read.MAC; err != nil || read != old || !NewSigner(4, sampleKey).Check(note) {
+		if old.KeyID, old.MAC = 4, read.MAC; err != nil || read != old || !newSigner(4, sampleKey).Check(note) {
 			t.Errorf("of version %d: %+v, %v", version, read, err)
 		}
-		if note.PID++; NewSigner(4, sampleKey).Check(note) {
+		if note.PID++; newSigner(4, sampleKey).Check(note) {
 			t.Errorf("of version %d: another process is not noticed", version)
 		}
 	}
-	got := signedText(NewSigner(4, sampleKey), samplePayload(FlagQuery|FlagSQL), "bob", 4711, "select 1")
+	got := signedText(newSigner(4, sampleKey), samplePayload(FlagQuery|FlagSQL), "bob", 4711, "select 1")
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -58,13 +58,13 @@ func TestPayloadLayout(t *testing.T) {
 
 // Whatever is changed in a note, byte by byte, is noticed.
 func TestSignerNoticesEveryByte(t *testing.T) {
-	raw, err := base64.StdEncoding.DecodeString(signedText(NewSigner(4, sampleKey), samplePayload(FlagSQL), "bob", 4711, "select 1"))
+	raw, err := base64.StdEncoding.DecodeString(signedText(newSigner(4, sampleKey), samplePayload(FlagSQL), "bob", 4711, "select 1"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	check := func(raw []byte) bool {
 		payload, sql, err := ParsePayload(raw)
-		return err == nil && NewSigner(4, sampleKey).Check(&Note{Payload: payload, SQL: sql})
+		return err == nil && newSigner(4, sampleKey).Check(&Note{Payload: payload, SQL: sql})
 	}
 	if !check(raw) {
 		t.Fatal("unchanged, and refused")
@@ -91,7 +91,7 @@ func TestSessionID(t *testing.T) {
 }
 
 func FuzzParsePayload(f *testing.F) {
-	raw, err := base64.StdEncoding.DecodeString(signedText(NewSigner(4, sampleKey), samplePayload(FlagSQL), "bob", 1, "select 1"))
+	raw, err := base64.StdEncoding.DecodeString(signedText(newSigner(4, sampleKey), samplePayload(FlagSQL), "bob", 1, "select 1"))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func FuzzParsePayload(f *testing.F) {
 }
 
 func BenchmarkSignerAppend(b *testing.B) {
-	signer, payload := NewSigner(4, sampleKey), samplePayload(FlagQuery)
+	signer, payload := newSigner(4, sampleKey), samplePayload(FlagQuery)
 	sql := []byte("UPDATE pgbench_accounts SET abalance = abalance + 100 WHERE aid = 4711")
 	var dst []byte
 	b.ReportAllocs()

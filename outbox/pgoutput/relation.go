@@ -10,16 +10,6 @@ type Relation struct {
 	Columns  []Column
 }
 
-// KeyNames returns the columns that identify the rows of the table, or none if nothing does.
-func (r *Relation) KeyNames() (names []string) {
-	for _, c := range r.Columns {
-		if c.Key {
-			names = append(names, c.Name)
-		}
-	}
-	return names
-}
-
 // Column is a column of a Relation, in the order of the tuples.
 type Column struct {
 	Name    string

@@ -13,7 +13,7 @@ import (
 
 // TestEnvelopes is what records look like in the envelopes beside Debezium's own, byte for byte.
 func TestEnvelopes(t *testing.T) {
-	fields, err := ParseFlatFields([]string{"op", "table", "source.ts_ms", "lsn:position", "id", "pgtee"}, FlatFieldPrefix)
+	fields, err := ParseFlatFields([]string{"op", "table", "source.ts_ms", "lsn:position", "id", "pgtee"}, flatFieldPrefix)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func itemsConform(n *node, kind byte, items *record.Schema, path string) error {
 
 // TestPayloads: what framings are given holds to its schema, in every envelope that has one.
 func TestPayloads(t *testing.T) {
-	fields, err := ParseFlatFields([]string{"op", "source.txId", "total_order", "pgtee"}, FlatFieldPrefix)
+	fields, err := ParseFlatFields([]string{"op", "source.txId", "total_order", "pgtee"}, flatFieldPrefix)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestParseEnvelopes(t *testing.T) {
 	}
 	_, unknown := ParseEnvelope("avro")
 	_, mode := ParseDeleteMode("never")
-	_, field := ParseFlatFields([]string{"source.shoe_size"}, FlatFieldPrefix)
+	_, field := ParseFlatFields([]string{"source.shoe_size"}, flatFieldPrefix)
 	for _, err := range []error{unknown, mode, field} {
 		if err == nil {
 			t.Error("no error")

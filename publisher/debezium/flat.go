@@ -51,8 +51,8 @@ type FlatField struct {
 	as   string
 }
 
-// FlatFieldPrefix is the default of add.fields.prefix and add.headers.prefix.
-const FlatFieldPrefix = "__"
+// flatFieldPrefix is the default of add.fields.prefix and add.headers.prefix.
+const flatFieldPrefix = "__"
 
 // ParseFlatFields reads add.fields: a list of fields of the envelope (op, ts_ms, pgtee), the source or the transaction. A name may be qualified by
 // "source." or "transaction.", and a colon and a new name may follow it. With the prefix __, "op,table,source.ts_ms,lsn:position" becomes __op,
@@ -240,7 +240,7 @@ func appendField(dst, object []byte, field string) []byte {
 }
 
 // opField holds the operation of a flat record without a row, whatever additional fields are configured.
-const opField = FlatFieldPrefix + "op"
+const opField = flatFieldPrefix + "op"
 
 // flatTruncate appends the flat record of a TRUNCATE: {"__op":"t"} and the configured additional fields. It has a schema and a subject of its own, like a
 // stand-in key.

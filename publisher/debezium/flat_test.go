@@ -13,7 +13,7 @@ import (
 // flatConfig has the headers of a list, and the schema framing.
 func flatConfig(t *testing.T, deletes DeleteMode, headers ...string) Config {
 	t.Helper()
-	added, err := ParseFlatFields(headers, FlatFieldPrefix)
+	added, err := ParseFlatFields(headers, flatFieldPrefix)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestFlatTombstoneHeaders(t *testing.T) {
 				continue
 			}
 			for _, h := range r.Headers {
-				if name, added := strings.CutPrefix(h.Key, FlatFieldPrefix); added {
+				if name, added := strings.CutPrefix(h.Key, flatFieldPrefix); added {
 					got = append(got, name)
 				}
 			}

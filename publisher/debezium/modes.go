@@ -94,14 +94,14 @@ func (m IntervalMode) String() string { return intervalModes[m] }
 func (m HstoreMode) String() string   { return hstoreModes[m] }
 func (m UnknownMode) String() string  { return unknownModes[m] }
 
-// ModeKeys are the settings that Modes.Set accepts: Debezium's names, and unknown.datatypes.
-var ModeKeys = []string{
+// modeKeys are the settings that Modes.Set accepts: Debezium's names, and unknown.datatypes.
+var modeKeys = []string{
 	"decimal.handling.mode", "money.fraction.digits", "time.precision.mode", "binary.handling.mode",
 	"interval.handling.mode", "hstore.handling.mode", "unknown.datatypes", "include.unknown.datatypes",
 	"unavailable.value.placeholder",
 }
 
-// Set sets one of the ModeKeys. An empty value changes nothing.
+// Set sets one of the modeKeys. An empty value changes nothing.
 func (m *Modes) Set(key, value string) error {
 	if value == "" {
 		return nil
@@ -126,7 +126,7 @@ func (m *Modes) Set(key, value string) error {
 	case "unavailable.value.placeholder":
 		return m.setPlaceholder(value)
 	}
-	return fmt.Errorf("unknown setting %q: use one of %s", key, strings.Join(ModeKeys, ", "))
+	return fmt.Errorf("unknown setting %q: use one of %s", key, strings.Join(modeKeys, ", "))
 }
 
 // setMode ignores case, as Debezium does.

@@ -87,9 +87,9 @@ func flatten(c *Config, options map[string]string) (err error) {
 		case "delete.tombstone.handling.mode":
 			c.Flat.Deletes, err = ParseDeleteMode(value)
 		case "add.fields":
-			c.Flat.Fields, err = ParseFlatFields(strings.Split(value, ","), option(options, "add.fields.prefix", FlatFieldPrefix))
+			c.Flat.Fields, err = ParseFlatFields(strings.Split(value, ","), option(options, "add.fields.prefix", flatFieldPrefix))
 		case "add.headers":
-			c.Flat.Headers, err = ParseFlatFields(strings.Split(value, ","), option(options, "add.headers.prefix", FlatFieldPrefix))
+			c.Flat.Headers, err = ParseFlatFields(strings.Split(value, ","), option(options, "add.headers.prefix", flatFieldPrefix))
 		case "add.fields.prefix", "add.headers.prefix":
 		default:
 			err = errors.New("the comparison does not know this option")
@@ -182,7 +182,7 @@ func apply(c *Config, form *shape.Config, name, value string) (err error) {
 			form.Tables = append(form.Tables, shape.TableConfig{Match: "/" + table + "/", Key: strings.Split(columns, ",")})
 		}
 	default:
-		if slices.Contains(ModeKeys, name) {
+		if slices.Contains(modeKeys, name) {
 			return c.Set(name, value)
 		}
 		if mask := maskSetting.FindStringSubmatch(name); mask != nil {

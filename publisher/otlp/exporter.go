@@ -124,7 +124,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 			return nil
 		case <-e.filled:
 		}
-		_ = pause(ctx, gather)
+		_ = publisher.Pause(ctx, gather)
 		e.sendQueued(sending)
 	}
 }
@@ -176,7 +176,7 @@ func (e *Exporter) send(ctx context.Context, batch []publisher.KafkaTransaction)
 			return rejected, nil
 		}
 		e.warn(err)
-		if refused := (*refusal)(nil); errors.As(err, &refused) && !refused.temporary() || pause(ctx, wait) != nil {
+		if refused := (*refusal)(nil); errors.As(err, &refused) && !refused.temporary() || publisher.Pause(ctx, wait) != nil {
 			return 0, err
 		}
 	}
@@ -260,17 +260,5 @@ func (e *Exporter) warn(err error) {
 		e.warned = now
 		e.cfg.Log.Warn("the collector does not take spans; publishing goes on, and pgtee_dropped_spans_total counts those that are lost",
 			zap.String("finding", "spans-undelivered"), zap.Error(err))
-	}
-}
-
-// pause waits, and returns the error of ctx if that ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }

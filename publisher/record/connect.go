@@ -29,24 +29,24 @@ func (c *ConnectJSON) json(schema *Schema) []byte {
 	if c.schemas == nil || c.bytes > maxSchemaBytes {
 		c.schemas, c.bytes = map[*Schema][]byte{}, 0
 	}
-	text := AppendSchema(nil, schema)
+	text := appendWholeSchema(nil, schema)
 	c.schemas[schema] = text
 	c.bytes += len(text)
 	return text
 }
 
-// AppendSchema appends the JSON that JsonConverter produces for a schema, with the fields in the same order.
-func AppendSchema(dst []byte, s *Schema) []byte { return append(appendSchema(dst, s), '}') }
+// appendWholeSchema appends the JSON that JsonConverter produces for a schema, with the fields in the same order.
+func appendWholeSchema(dst []byte, s *Schema) []byte { return append(appendSchema(dst, s), '}') }
 
 // appendSchema omits the closing brace, because a field of a struct has its name there.
 func appendSchema(dst []byte, s *Schema) []byte {
 	dst = AppendJSONString(append(dst, `{"type":`...), string(s.Type))
 	switch s.Type {
 	case Array:
-		dst = AppendSchema(append(dst, `,"items":`...), s.Items)
+		dst = appendWholeSchema(append(dst, `,"items":`...), s.Items)
 	case Map:
-		dst = AppendSchema(append(dst, `,"keys":`...), s.Keys)
-		dst = AppendSchema(append(dst, `,"values":`...), s.Values)
+		dst = appendWholeSchema(append(dst, `,"keys":`...), s.Keys)
+		dst = appendWholeSchema(append(dst, `,"values":`...), s.Values)
 	case Struct:
 		dst = appendFields(append(dst, `,"fields":`...), s.Fields)
 	}

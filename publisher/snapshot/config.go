@@ -3,8 +3,6 @@ package snapshot
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -64,16 +62,6 @@ func (c *Config) Mends(err error) bool {
 
 // ErrTaken ends a publisher of mode Only when its snapshot is complete.
 var ErrTaken = errors.New("the snapshot is taken")
-
-var snapshotModes = []Mode{Initial, Never, Only, WhenNeeded}
-
-// ParseMode parses "initial", "never", "only" or "when-needed".
-func ParseMode(name string) (Mode, error) {
-	if slices.Contains(snapshotModes, Mode(name)) {
-		return Mode(name), nil
-	}
-	return "", fmt.Errorf("snapshot mode %q: want initial, never, only or when-needed", name)
-}
 
 // TableReader reads tables in the background. The results of its tasks arrive in Results, in order for each task. It is implemented by
 // *outbox.TableReader and by the simulation.

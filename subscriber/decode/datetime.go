@@ -36,9 +36,9 @@ func AppendTime(dst []byte, n, perSecond int64) []byte {
 	return appendClock(dst, n/perSecond, n%perSecond*(Nano/perSecond))
 }
 
-// AppendInterval appends an interval in hours, minutes and seconds, as PostgreSQL reads it. The largest and the smallest number stand for the infinities,
+// appendInterval appends an interval in hours, minutes and seconds, as PostgreSQL reads it. The largest and the smallest number stand for the infinities,
 // and for what did not fit.
-func AppendInterval(dst []byte, n, perSecond int64) []byte {
+func appendInterval(dst []byte, n, perSecond int64) []byte {
 	switch n {
 	case math.MaxInt64:
 		return append(dst, "infinity"...)

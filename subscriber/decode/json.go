@@ -117,7 +117,7 @@ func (s *Scanner) nested() ([]byte, error) {
 	return nil, ErrJSON
 }
 
-// Fields calls use for each field of an object, with the name, without quotes and still escaped, and the value. use can stop early with ErrStop.
+// Fields calls use for each field of an object, with the name, without quotes and still escaped, and the value. use can stop early with errStop.
 func Fields(object []byte, use func(name, value []byte) error) error {
 	s := Scanner{Text: object}
 	if !s.Take('{') {
@@ -139,7 +139,7 @@ func Fields(object []byte, use func(name, value []byte) error) error {
 			return err
 		}
 		if err := use(name[1:len(name)-1], value); err != nil {
-			if err == ErrStop {
+			if err == errStop {
 				return nil
 			}
 			return err
@@ -153,15 +153,15 @@ func Fields(object []byte, use func(name, value []byte) error) error {
 	}
 }
 
-// ErrStop ends Fields without an error.
-var ErrStop = errors.New("stop")
+// errStop ends Fields without an error.
+var errStop = errors.New("stop")
 
 // Field returns the value of one field, or nil if there is none.
 func Field(object []byte, wanted string) (found []byte) {
 	_ = Fields(object, func(name, value []byte) error {
 		if string(name) == wanted {
 			found = value
-			return ErrStop
+			return errStop
 		}
 		return nil
 	})

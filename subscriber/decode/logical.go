@@ -116,7 +116,7 @@ func (l Logical) AppendNumber(dst []byte, n int64) []byte {
 		}
 		return AppendTimestamp(dst, n, l.perSecond, zone)
 	case duration:
-		return AppendInterval(dst, n, l.perSecond)
+		return appendInterval(dst, n, l.perSecond)
 	}
 	return strconv.AppendInt(dst, n, 10)
 }
