@@ -236,11 +236,13 @@ func TestStandByLooksBeforeItTakesTheSlot(t *testing.T) {
 }
 
 func TestAwaitSlotEndsWithItsContext(t *testing.T) {
-	answers := append([]answer{{query: "WHERE s.active AND", rows: [][]string{{"1"}}}}, goodAnswers()...)
+	answers := append([]answer{{query: "WHERE s.active AND", rows: [][]string{{"server process 7"}}}}, goodAnswers()...)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*slotPoll)
 	defer cancel()
-	if err := AwaitSlot(ctx, startScriptedServer(t, answers), "s"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Error(err)
+	holder := ""
+	err := AwaitSlot(ctx, startScriptedServer(t, answers), "s", func(by string) { holder = by })
+	if !errors.Is(err, context.DeadlineExceeded) || holder != "server process 7" {
+		t.Errorf("%v, in use by %q", err, holder)
 	}
 }
 

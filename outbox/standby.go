@@ -10,9 +10,14 @@ import (
 // slotPoll is how often a standby checks the slot, and so part of the delay of a takeover.
 const slotPoll = 50 * time.Millisecond
 
+const slotHolderSQL = `
+	SELECT format('server process %s (%s from %s)', s.active_pid, coalesce(nullif(r.application_name, ''), 'unknown'), coalesce(r.client_addr::text, 'the same host'))
+	FROM pg_replication_slots AS s LEFT JOIN pg_stat_replication AS r ON r.pid = s.active_pid WHERE s.active AND s.slot_name = `
+
 // AwaitSlot waits until no server process uses the slot or ctx ends. It uses a single connection, whereas each attempt to take the slot would cost a
-// connection and an error in the server's log.
-func AwaitSlot(ctx context.Context, connString, slot string) error {
+// connection and an error in the server's log. Whenever it has found the slot in use, it calls inUse, unless that is nil, with a description of the
+// server process: "server process 7 (pgtee from 10.0.0.1)".
+func AwaitSlot(ctx context.Context, connString, slot string, inUse func(holder string)) error {
 	conn, err := connect(ctx, connString)
 	if err != nil {
 		return err
@@ -21,12 +26,15 @@ func AwaitSlot(ctx context.Context, connString, slot string) error {
 	tick := time.NewTicker(slotPoll)
 	defer tick.Stop()
 	for {
-		got, err := simpleQuery(ctx, conn, "SELECT 1 FROM pg_catalog.pg_replication_slots AS s WHERE s.active AND s.slot_name = "+quoteLiteral(slot))
+		got, err := simpleQuery(ctx, conn, slotHolderSQL+quoteLiteral(slot))
 		if err != nil {
 			return fmt.Errorf("read the state of slot %s: %w", slot, err)
 		}
 		if len(got) == 0 {
 			return nil
+		}
+		if inUse != nil {
+			inUse(got[0][0])
 		}
 		select {
 		case <-tick.C:
@@ -50,7 +58,7 @@ func (s *StandBy) Open(ctx context.Context) (*Stream, error) {
 	if s.busy {
 		wait, cancel := context.WithTimeout(ctx, standByPatience)
 		defer cancel()
-		_ = AwaitSlot(wait, s.ConnString, s.Slot) // OpenStream reports any error
+		_ = AwaitSlot(wait, s.ConnString, s.Slot, nil) // OpenStream reports any error
 	}
 	stream, err := OpenStream(ctx, s.StreamConfig)
 	s.busy = errors.Is(err, ErrSlotBusy)
