@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"cmd/pgtee/doctor":   {"publisher/avro", "publisher/kafka", "publisher/record", "publisher/halt", "outbox"},
 	"cmd/pgtee/shop":     {},
 	"cmd/pgtee/embedded": {},
-	"cmd/pgtee/console":  {"subscriber", "proxy", "publisher", "publisher/record", "publisher/shape", "outbox"},
+	"cmd/pgtee/console":  {"subscriber", "proxy", "publisher", "publisher/record", "publisher/shape", "publisher/snapshot", "outbox"},
 	"integration/...":    {"..."},
 
 	"integration/verdict": {}, // it shares no code with what it judges
