@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -80,22 +81,25 @@ type Row struct {
 // newestAudit is the newest version of audit records that this program can read; it refuses newer ones.
 const newestAudit = 1
 
-// ParseAudit parses the value of an audit record.
+// ErrUnreadable means that a record cannot be parsed: others behind it can.
+var ErrUnreadable = errors.New("the record cannot be read")
+
+// ParseAudit parses the value of an audit record. Its errors are ErrUnreadable.
 func ParseAudit(e Event) (a Audit, err error) {
 	if err := json.Unmarshal(e.Value, &a); err != nil {
-		return a, fmt.Errorf("audit record %s, partition %d, offset %d: %w", e.Topic, e.Partition, e.Offset, err)
+		return a, fmt.Errorf("audit record %s, partition %d, offset %d: %w: %w", e.Topic, e.Partition, e.Offset, ErrUnreadable, err)
 	}
 	if a.Version > newestAudit {
-		return a, fmt.Errorf("audit record %s, partition %d, offset %d has version %d, this program reads up to %d: upgrade it",
-			e.Topic, e.Partition, e.Offset, a.Version, newestAudit)
+		return a, fmt.Errorf("audit record %s, partition %d, offset %d: %w: it has version %d, this program reads up to %d: upgrade it",
+			e.Topic, e.Partition, e.Offset, ErrUnreadable, a.Version, newestAudit)
 	}
 	return a, nil
 }
 
-// ParseRow parses the value of a row event.
+// ParseRow parses the value of a row event. Its errors are ErrUnreadable.
 func ParseRow(e Event) (r Row, err error) {
 	if err := json.Unmarshal(e.Value, &r); err != nil {
-		return r, fmt.Errorf("event %s, partition %d, offset %d: %w", e.Topic, e.Partition, e.Offset, err)
+		return r, fmt.Errorf("event %s, partition %d, offset %d: %w: %w", e.Topic, e.Partition, e.Offset, ErrUnreadable, err)
 	}
 	return r, nil
 }

@@ -59,9 +59,21 @@ func (c *subscribeCommand) Run(ctx context.Context, term terminal) error {
 		defer file.Close()
 		out, next = file, file.next
 	}
-	err = subscriber.Follow(ctx, config, c.print(out, next))
+	unreadable, printEvent := 0, c.print(out, next)
+	err = subscriber.Follow(ctx, config, func(e subscriber.Event) error {
+		err := printEvent(e)
+		if errors.Is(err, subscriber.ErrUnreadable) { // anybody with WRITE on the topic could hide the records behind it
+			unreadable++
+			fmt.Fprintln(term.err, "pgtee:", oneLine(err))
+			return nil
+		}
+		return err
+	})
 	if errors.Is(err, subscriber.ErrNoTopics) {
 		return usage(err)
+	}
+	if err == nil && unreadable > 0 {
+		return fmt.Errorf("%d of the records could not be read: see above for their places", unreadable)
 	}
 	return err
 }

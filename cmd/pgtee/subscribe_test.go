@@ -121,3 +121,24 @@ func TestSubscribeSaysThatItWaits(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestSubscribeGoesOn: a record that cannot be read does not hide those behind it.
+func TestSubscribeGoesOn(t *testing.T) {
+	broker := auditTopic(t)
+	client, err := kgo.NewClient(kgo.SeedBrokers(broker))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for _, value := range []string{"x", `{"v":2}`, `{"v":1,"session":{"user":"carol"},"statements":[{"command":"DELETE","rows":1}]}`} {
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "shop.audit", Value: []byte(value)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range []string{"", "--command DELETE", "--format csv"} {
+		got := pgtee(t, append([]string{"subscribe", "--kafka", broker, "--prefix", "shop", "--until", "now"}, strings.Fields(args)...)...)
+		if got.code != exitFailure || !strings.Contains(got.stderr, "2 of the records could not be read") || !strings.Contains(got.stdout, "carol") || !strings.Contains(got.stderr, "shop.audit, partition 0, offset 2: the record cannot be read") {
+			t.Errorf("%s: %+v, want what is behind the record that cannot be read, and its place", args, got)
+		}
+	}
+}

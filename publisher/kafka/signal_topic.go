@@ -37,13 +37,16 @@ type signalTopic struct {
 // maxQueuedSignals bounds the signals that are read ahead.
 const maxQueuedSignals = 64
 
+// maxSignalBatchBytes is the maximum size of a batch after decompression: a few kilobytes can become gigabytes.
+const maxSignalBatchBytes = 16 << 20
+
 // signalPause is the delay after a failed read.
 const signalPause = 5 * time.Second
 
 // OpenSignals implements SignalLog.
 func (l *Log) OpenSignals(ctx context.Context, recorded *snapshot.SignalPlace) (s publisher.Signals, place *snapshot.SignalPlace, err error) {
 	c := l.cfg
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID("pgtee-signals"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(4 << 20), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd())}, c.KafkaOptions...)...)
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID("pgtee-signals"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(4 << 20), kgo.MaxDecompressBatchBytes(maxSignalBatchBytes), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd())}, c.KafkaOptions...)...)
 	if err != nil {
 		return nil, nil, halt.New(halt.ErrKafkaRefused, err.Error(), "correct the Kafka options")
 	}
@@ -85,6 +88,11 @@ func (t *signalTopic) read(ctx context.Context, prefix string, log *zap.Logger) 
 	for ctx.Err() == nil {
 		fetches := t.client.PollRecords(ctx, maxQueuedSignals)
 		fetches.EachError(func(_ string, _ int32, err error) {
+			if large, found := errors.AsType[*kgo.ErrDecompressTooLarge](err); found {
+				log.Warn("signals are skipped, because their batch is too large", zap.Int64("offset", large.Offset), zap.Int("limit", maxSignalBatchBytes))
+				t.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{large.Topic: {large.Partition: {Epoch: large.Epoch, Offset: large.NextOffset}}})
+				return
+			}
 			if ctx.Err() == nil {
 				log.Warn("the signal topic cannot be read, but the stream continues; if READ on the topic is missing, grant it", zap.String("finding", "signal-topic-unreadable"), zap.Error(err))
 				_ = publisher.Pause(ctx, signalPause)

@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -25,14 +26,41 @@ type event struct {
 	bytes     int
 }
 
+// Limits of an audit record, which the publisher keeps below a megabyte. In memory, it is about twice as large; a list of empty objects is not.
+const (
+	maxAuditBytes = 2 << 20
+	maxExpansion  = 4       // as a multiple of the record
+	smallAudit    = 4 << 10 // in memory; any record may take this
+)
+
+// tooLarge says why a record is too large to be kept in memory, or returns "".
+func tooLarge(audit *subscriber.Audit, size int) string {
+	most := max(smallAudit, maxExpansion*size)
+	used := size + len(audit.Statements)*int(reflect.TypeFor[subscriber.Statement]().Size()) + len(audit.Tables)*int(reflect.TypeOf(audit.Tables).Elem().Size())
+	for _, s := range audit.Statements {
+		used += len(s.Tables) * int(reflect.TypeFor[string]().Size())
+	}
+	if used > most {
+		return fmt.Sprintf("it has %d bytes, and %d in memory, more than an audit record of the publisher", size, used)
+	}
+	return ""
+}
+
 // eventOf parses a record. A record that cannot be read is shown as such: a page that stopped there would hide the following ones.
 func eventOf(stream string, r *kgo.Record) *event {
 	e := &event{Stream: stream, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, At: r.Timestamp,
 		ID: header(r, published.EventIDHeader), bytes: len(r.Key) + len(r.Value)}
+	e.CommitTime = r.Timestamp
+	if len(r.Value) > maxAuditBytes {
+		e.Broken = fmt.Sprintf("it has %d bytes, more than an audit record of the publisher", len(r.Value))
+		return e
+	}
 	audit, err := subscriber.ParseAudit(subscriber.Event{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Value: r.Value})
 	if err != nil {
 		e.Broken = err.Error()
-		e.CommitTime = r.Timestamp
+		return e
+	}
+	if e.Broken = tooLarge(&audit, len(r.Value)); e.Broken != "" {
 		return e
 	}
 	e.Audit = audit

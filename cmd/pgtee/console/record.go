@@ -18,6 +18,7 @@ const (
 	shownValueBytes  = 2 << 10
 	shownRecordBytes = 1 << 20
 	maxIndentedBytes = 4 * shownRecordBytes // JSON that would become longer is not indented
+	maxFields        = 1600                 // of an object: PostgreSQL's maximum of columns
 )
 
 // field is a member of a JSON object, in its original order.
@@ -28,6 +29,8 @@ type field struct {
 
 // errNoObject means that the bytes are not a JSON object.
 var errNoObject = errors.New("it is not a JSON object")
+
+var errManyFields = fmt.Errorf("an object has more than %d fields", maxFields)
 
 // fieldsOf parses an object; nil for null and for an empty text.
 func fieldsOf(raw []byte) ([]field, error) {
@@ -44,6 +47,9 @@ func fieldsOf(raw []byte) ([]field, error) {
 		name, err := d.Token()
 		if err != nil {
 			return nil, err
+		}
+		if len(list) == maxFields {
+			return nil, errManyFields
 		}
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {

@@ -177,11 +177,14 @@ func (t *tail) follow(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		for _, failed := range fetches.Errors() {
-			return kafkaError(failed.Err)
+		records, err := recordsOf(client, fetches)
+		if err != nil {
+			return err
 		}
 		var list []*event
-		fetches.EachRecord(func(r *kgo.Record) { list = append(list, eventOf(t.stream, r)) })
+		for _, r := range records {
+			list = append(list, eventOf(t.stream, r))
+		}
 		t.add(ctx, list)
 	}
 }

@@ -30,6 +30,7 @@ const (
 const (
 	maxReads      = 4                // concurrently, for all requests; further ones wait
 	maxFetchBytes = 4 << 20          // of one response of a broker
+	maxBatchBytes = 16 << 20         // of a batch of records after it was decompressed
 	adminTimeout  = 10 * time.Second // of a query about topics and groups
 )
 
@@ -50,7 +51,7 @@ type topics struct {
 func openTopics(brokers []string, options []kgo.Opt) (*topics, error) {
 	all := append([]kgo.Opt{
 		kgo.SeedBrokers(brokers...), kgo.ClientID("pgtee-console"), kgo.DialTimeout(5 * time.Second),
-		kgo.RetryTimeout(adminTimeout), kgo.MetadataMinAge(250 * time.Millisecond),
+		kgo.RetryTimeout(adminTimeout), kgo.MetadataMinAge(250 * time.Millisecond), kgo.MaxDecompressBatchBytes(maxBatchBytes),
 	}, options...)
 	client, err := kgo.NewClient(all...)
 	if err != nil {
@@ -179,6 +180,24 @@ func kafkaError(err error) error {
 	return fmt.Errorf("a request to Kafka has failed: %w", err)
 }
 
+// unread is the value shown instead of a batch that is not read.
+var unread = []byte(fmt.Sprintf("these records are not read: their batch has more than %d MiB after decompression", maxBatchBytes>>20))
+
+// recordsOf returns the records of a fetch. A batch that is too large is skipped, and one record with the value unread stands for it: a few kilobytes
+// can become gigabytes, and a reader that stopped there would hide the following records.
+func recordsOf(client *kgo.Client, fetches kgo.Fetches) (records []*kgo.Record, err error) {
+	records = fetches.Records()
+	for _, failed := range fetches.Errors() {
+		large, found := errors.AsType[*kgo.ErrDecompressTooLarge](failed.Err)
+		if !found {
+			return nil, kafkaError(failed.Err)
+		}
+		client.SetOffsets(map[string]map[int32]kgo.EpochOffset{large.Topic: {large.Partition: {Epoch: large.Epoch, Offset: large.NextOffset}}})
+		records = append(records, &kgo.Record{Topic: large.Topic, Partition: large.Partition, Offset: large.NextOffset - 1, Value: unread})
+	}
+	return records, nil
+}
+
 // reading is what one request reads from Kafka: its limits hold for all of its reads together.
 type reading struct {
 	*topics
@@ -232,11 +251,11 @@ func (r *reading) read(ctx context.Context, topic string, from, to position, f f
 		case limit.Err() != nil:
 			return true, nil
 		}
-		for _, failed := range fetches.Errors() {
-			return false, kafkaError(failed.Err)
+		records, err := recordsOf(client, fetches)
+		if err != nil {
+			return false, err
 		}
-		for iterator := fetches.RecordIter(); !iterator.Done(); {
-			record := iterator.Next()
+		for _, record := range records {
 			if record.Offset+1 >= to[record.Partition] {
 				delete(left, record.Partition)
 			}
