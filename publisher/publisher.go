@@ -176,6 +176,9 @@ func (p *Publisher) publish(ctx context.Context) error {
 			}
 			position = next
 			p.published(position)
+			p.stats.pass(position.EndLSN, p.source.System().Server)
+		} else if p.batch.Len() == 0 && p.since.sent == 0 && !p.copier.Copying() {
+			p.stats.pass(next.EndLSN, p.source.System().Server)
 		}
 		p.drop(transactions)
 		if p.resendCheck.over { // until then the server may turn out to have another history, and the slot must retain its changes
@@ -304,7 +307,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 		position.EndLSN = max(position.EndLSN, s.ConfirmedFlush)
 	}
 	p.recorded = p.now()
-	p.stats.start(p.acked, position.EndLSN, p.source.Received())
+	p.stats.start(p.acked, position.EndLSN, p.source.Received(), s.Server)
 	if p.trouble.state != "retrying" { // otherwise the failure is over only when something has been published
 		p.trouble = trouble{}
 		p.cfg.Log.Info("publishing", zap.Stringer("lsn", position.EndLSN))

@@ -60,9 +60,11 @@ type listSource struct {
 	queue   []*outbox.Transaction
 	acked   []outbox.LSN
 	checks  int
-	changed error // of CheckPublications
+	slow    []*outbox.Transaction // follow after two minutes
+	changed error                 // of CheckPublications
 	lost    chan error
 	closed  bool
+	began   time.Time
 }
 
 func (s *listSource) System() outbox.System { return s.system }
@@ -73,11 +75,18 @@ func (s *listSource) Next(ctx context.Context, _ int) ([]*outbox.Transaction, er
 	if len(s.queue) > 0 {
 		return s.queue, nil
 	}
+	var slow <-chan time.Time
+	if len(s.slow) > 0 {
+		slow = time.After(time.Until(s.began.Add(2 * time.Minute)))
+	}
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case err := <-s.lost:
 		return nil, err
+	case <-slow:
+		s.queue, s.slow = s.slow, nil
+		return s.queue, nil
 	}
 }
 func (s *listSource) Drop(head []*outbox.Transaction)         { s.queue = s.queue[len(head):] }
@@ -88,7 +97,7 @@ func (s *listSource) CheckPublications(context.Context) error { s.checks++; retu
 func (s *listSource) Close() error                            { s.closed = true; return nil }
 
 func listOf(queue ...*outbox.Transaction) *listSource {
-	return &listSource{system: outbox.System{ID: "7300", Timeline: 1, Server: 1000}, queue: queue, lost: make(chan error, 1)}
+	return &listSource{system: outbox.System{ID: "7300", Timeline: 1, Server: 1000}, queue: queue, lost: make(chan error, 1), began: time.Now()}
 }
 
 func rowAt(end outbox.LSN) *outbox.Transaction {
@@ -331,5 +340,44 @@ func TestNothingIsAcknowledgedBeforeTheHistoriesAreCompared(t *testing.T) {
 		if err := <-done; !errors.Is(err, halt.ErrDiverged) || len(source.acked) > 0 {
 			t.Errorf("%v after acknowledging %v, want %v", err, source.acked, halt.ErrDiverged)
 		}
+	})
+}
+
+// A publisher that has halted stays so while it tries again, however long that takes, until it has got past what it halted at.
+func TestHaltedUntilPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var source *listSource
+		p := newPublisher(testConfig(), func(context.Context) (Source, error) { return source, nil }, &memoryLog{}, brokenFormat{})
+		attempt := func(s *listSource, lasts time.Duration, want string) {
+			t.Helper()
+			source = s
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			done := make(chan error, 1)
+			go func() { done <- p.Run(ctx) }()
+			for range 10 {
+				time.Sleep(lasts / 10)
+				if now := p.Stats(); now.State != want || (now.LastError != "") != (want == "halted") {
+					t.Errorf("%s %q, want %s", now.State, now.LastError, want)
+				}
+			}
+			cancel()
+			<-done
+		}
+		slow := listOf(&outbox.Transaction{EndLSN: 90})
+		slow.slow = []*outbox.Transaction{rowAt(100)}
+		attempt(listOf(rowAt(100)), time.Second, "halted")
+		attempt(slow, 5*time.Minute, "halted")
+		p.format = tableFormat{}
+		attempt(listOf(rowAt(100), rowAt(1000)), time.Minute, "publishing")
+		changed := listOf()
+		changed.changed = outbox.ErrPublicationChanged
+		p.format = tableFormat{}
+		for range 2 {
+			source = changed
+			_ = p.Run(t.Context())
+		}
+		idle := listOf(&outbox.Transaction{EndLSN: 1000})
+		attempt(idle, time.Minute, "publishing")
 	})
 }

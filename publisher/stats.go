@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -40,19 +41,41 @@ func (p *Publisher) Stats() Stats {
 type stats struct {
 	mu  sync.Mutex
 	now Stats
+
+	streaming bool       // since start, until a halt
+	behind    outbox.LSN // what it halted at is not behind this position; 0: it halted before the stream began
 }
 
-// Halted records that an operator must act before the publisher can continue, and why.
+// unknownLSN is a position that is not known yet.
+const unknownLSN = outbox.LSN(math.MaxUint64)
+
+// Halted records that an operator must act before the publisher can continue, and why. It remains halted in the attempts that follow until it has got
+// past what it halted at: an attempt may read the stream for a minute before it meets that again.
 func (p *Publisher) Halted(err error) {
-	p.stats.mu.Lock()
-	defer p.stats.mu.Unlock()
-	p.stats.now.State, p.stats.now.LastError = "halted", err.Error()
+	s := &p.stats
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now.State, s.now.LastError = "halted", err.Error(); s.streaming {
+		s.streaming, s.behind = false, unknownLSN
+	}
 }
 
+// state records what the publisher tries.
 func (s *stats) state(state string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now.State = state
+	if s.now.State != "halted" {
+		s.now.State = state
+	}
+}
+
+// pass records that everything up to a position is published. server is where the server was when the stream began.
+func (s *stats) pass(upTo, server outbox.LSN) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now.State == "halted" && upTo >= min(s.behind, server) {
+		s.now.State, s.now.LastError, s.behind = "publishing", "", 0
+	}
 }
 
 func (s *stats) holds(slot bool) {
@@ -67,11 +90,17 @@ func (s *stats) ownTopic() {
 	s.now.OwnTopics++
 }
 
-// start sets the position that was read from the log. It may be behind the position of a database that was lost.
-func (s *stats) start(acked, published, received outbox.LSN) {
+// start sets the position that was read from the log. It may be behind the position of a database that was lost. server is where the server was when
+// the stream began.
+func (s *stats) start(acked, published, received, server outbox.LSN) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now.State, s.now.LastError = "publishing", ""
+	if s.streaming = true; s.behind == unknownLSN { // it is opened after the halt
+		s.behind = server
+	}
+	if s.now.State != "halted" {
+		s.now.State, s.now.LastError = "publishing", ""
+	}
 	s.now.Acked, s.now.Published, s.now.Received = acked, published, max(received, published)
 }
 
@@ -92,7 +121,9 @@ func (s *stats) publish(upTo outbox.LSN, t tally) {
 	s.now.Refused += int64(t.refused)
 	s.now.DeadLetters += int64(t.deadLetters)
 	s.now.Batches++
-	s.now.LastError = ""
+	if s.now.State != "halted" {
+		s.now.LastError = ""
+	}
 	s.checkLocked()
 }
 
@@ -122,7 +153,9 @@ func (s *stats) ack(upTo outbox.LSN) {
 func (s *stats) fail(state string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now.State, s.now.LastError = state, err.Error()
+	if s.now.LastError = err.Error(); s.now.State != "halted" || state == "standing by" {
+		s.now.State, s.behind = state, 0
+	}
 	s.now.Retries++
 }
 

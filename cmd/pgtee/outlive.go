@@ -19,18 +19,18 @@ func (p databasePublisher) keepPublishing(ctx context.Context, meanwhile string)
 	wait, said := firstRetry, ""
 	var last error
 	for {
-		began := time.Now()
+		published := p.Stats().Transactions
 		err := p.check(ctx)
 		if err == nil {
-			err, last = p.Publisher.Run(ctx), nil
+			err = p.Publisher.Run(ctx)
 		}
-		if err == nil {
+		switch {
+		case err == nil && p.Stats().State != "halted":
 			return nil
-		}
-		if ctx.Err() != nil {
+		case err == nil, ctx.Err() != nil:
 			return halted(last)
 		}
-		if last = err; time.Since(began) > 2*firstRetry { // it has worked in between
+		if last = err; p.Stats().Transactions > published { // it has worked in between
 			wait, said = firstRetry, ""
 		}
 		p.Halted(err)

@@ -140,9 +140,12 @@ func (c *Copier) abandon() {
 	}
 }
 
+// Copying reports whether there are copies that have not ended.
+func (c *Copier) Copying() bool { return len(c.state.Copies) > 0 }
+
 // Observe records the changes of a transaction of the stream. It must be called before anything after that transaction is published.
 func (c *Copier) Observe(ctx context.Context, tx *outbox.Transaction) error {
-	if len(c.state.Copies) == 0 {
+	if !c.Copying() {
 		return nil
 	}
 	overtakes := c.reader != nil && !c.seen(tx.XID)
