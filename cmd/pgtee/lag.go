@@ -41,6 +41,9 @@ const maxMarks = 1024
 func (l *lag) observe(s outbox.SlotStatus, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if s.Server < l.status.Server { // a restored backup, or another server: its positions are not those of the marks
+		l.marks, l.kept = nil, nil
+	}
 	l.status = s
 	for len(l.kept) > 0 && now.Sub(l.kept[0].at) > keptSpan {
 		l.kept = l.kept[1:]

@@ -24,6 +24,12 @@ func TestLag(t *testing.T) {
 	expect(100, 30*time.Second, 100, 10*time.Second)
 	expect(200, 40*time.Second, 0, 0)
 	expect(300, 40*time.Second, 0, 0) // the answer is older than what was published
+	l.observe(outbox.SlotStatus{Server: 400}, start.Add(50*time.Second))
+	l.observe(outbox.SlotStatus{Server: 50}, start.Add(60*time.Second)) // a backup was restored
+	expect(50, 70*time.Second, 0, 0)
+	l.observe(outbox.SlotStatus{Server: 60}, start.Add(80*time.Second))
+	expect(50, 90*time.Second, 10, 10*time.Second)
+	l = lag{}
 	for i := range 10 * maxMarks {
 		l.observe(outbox.SlotStatus{Server: outbox.LSN(1000 + i)}, start.Add(time.Duration(i)*time.Second))
 	}

@@ -26,9 +26,10 @@ type watcher struct {
 
 	mu    sync.Mutex
 	sums  [len(whoLabels)]float64 // rows per label
-	acked outbox.LSN
-	due   []dueTransaction // not acknowledged yet, in the order of the stream
-	began time.Time        // when the open Kafka transaction got its first record; zero: no transaction is open
+	acked outbox.LSN              // counted up to here, of this source's history
+	from  outbox.System           // the source
+	due   []dueTransaction        // not acknowledged yet, in the order of the stream
+	began time.Time               // when the open Kafka transaction got its first record; zero: no transaction is open
 }
 
 // dueTransaction contains the counts of a transaction, or of a part of one, that are added once Kafka has it.
@@ -91,6 +92,9 @@ func (o *watcher) watch(source publisher.Source) publisher.Source {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.due = o.due[:0] // the stream sends them again
+	if system := source.System(); system.Generation != o.from.Generation || system.ID != o.from.ID || system.Timeline != o.from.Timeline || system.Server < o.acked {
+		o.acked, o.from = system.ConfirmedFlush, system // of another history, whose positions may be lower
+	}
 	return watchedSource{source, o}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/note"
+	"github.com/pgtee/pgtee/publisher"
 )
 
 // Rows count once Kafka has them, by who vouches for them, and not again when the stream brings them again.
@@ -23,6 +24,7 @@ func TestWatcherCountsRows(t *testing.T) {
 	if w.attribution() != 1 {
 		t.Errorf("attribution %v before the first row", w.attribution())
 	}
+	w.watch(systemSource{system: outbox.System{ID: "1", Server: 50}})
 	w.drop([]*outbox.Transaction{first, second, {EndLSN: 300}})
 	expect := func(verified, unknown, direct, false_ float64) {
 		t.Helper()
@@ -35,17 +37,36 @@ func TestWatcherCountsRows(t *testing.T) {
 	expect(0, 0, 0, 0)
 	w.ack(150, time.Now())
 	expect(2, 1, 0, 1)
-	w.watch(nil) // the connection is made anew, and the stream comes again
+	w.watch(systemSource{system: outbox.System{ID: "1", Server: 250}}) // the connection is made anew, and the stream comes again
 	w.drop([]*outbox.Transaction{first, second})
 	w.ack(300, time.Now())
 	expect(2, 1, 1, 1)
 	if w.attribution() != 0.4 || count(t, w.lies) != 1 {
 		t.Errorf("attribution %v, false notes %v", w.attribution(), count(t, w.lies))
 	}
-	if n := count(t, w.visible); n != 2 || len(w.due) != 0 {
+	w.watch(systemSource{system: outbox.System{ID: "1", Server: 350, ConfirmedFlush: 100}})
+	w.drop([]*outbox.Transaction{second})
+	w.ack(300, time.Now())
+	expect(2, 1, 1, 1)
+	for i, other := range []outbox.System{{ID: "1", Server: 50}, {ID: "1", Timeline: 2, Server: 350, ConfirmedFlush: 20}, {ID: "2", Server: 350}} { // a backup was restored, or another server is in its place
+		w.ack(400, time.Now())
+		w.watch(systemSource{system: other})
+		w.drop([]*outbox.Transaction{{EndLSN: 40, CommitLSN: 30, CommitTime: commit, Changes: []outbox.Change{{Op: outbox.Insert, Note: -1}}}})
+		w.ack(40, time.Now())
+		expect(2, 1, float64(2+i), 1)
+	}
+	if n := count(t, w.visible); n != 5 || len(w.due) != 0 {
 		t.Errorf("%v observations, %d transactions are due still", n, len(w.due))
 	}
 }
+
+// systemSource is a source of which only the server is asked.
+type systemSource struct {
+	publisher.Source
+	system outbox.System
+}
+
+func (s systemSource) System() outbox.System { return s.system }
 
 // A Kafka transaction lasts from its first record to the answer to its end.
 func TestWatcherMeasuresKafka(t *testing.T) {
