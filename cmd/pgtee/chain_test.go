@@ -347,3 +347,17 @@ func TestRefusals(t *testing.T) {
 	pgtee(t, "publish", "--postgres", other.postgres.URL("postgres"), "--kafka", c.broker.Address(), "--key", c.key).
 		expectError(t, exitHalted, "the progress record belongs to another server")
 }
+
+// A publisher that is to drop its slot keeps running without Kafka, which is when the slot retains WAL.
+func TestPublishGuardsTheSlotWithoutKafka(t *testing.T) {
+	running := start(t, "publish", "--postgres", "postgres://u@127.0.0.1:1/x", "--kafka", "127.0.0.1:1", "--key", file(t, "key", strings.Repeat("ab", 32)), "--max-retained-wal", "1GB:drop_slot")
+	for _, text := range []string{"cannot reach Kafka", "cannot reach PostgreSQL"} {
+		running.eventually(text, func() bool { return strings.Contains(running.stderr.String(), text) })
+	}
+	select {
+	case code := <-running.done:
+		t.Errorf("it exits with %d: %s", code, running.stderr.String())
+	default:
+	}
+	running.stop()
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+	"go.uber.org/zap"
 )
 
 // kafkaFlags say where the topics are, and how to log in.
@@ -144,6 +145,16 @@ func (k cluster) ping(ctx context.Context) error {
 		return fmt.Errorf("cannot reach Kafka at %s: is it running, and are --kafka, --kafka-tls and --kafka-sasl right? (%w)", strings.Join(k.brokers, ","), err)
 	}
 	return nil
+}
+
+// warnUnlessReady logs, for a command that works without Kafka, that Kafka or the schema registry does not answer.
+func (k cluster) warnUnlessReady(ctx context.Context, registry func(context.Context) error, meanwhile string, log *zap.Logger) {
+	if err := k.ping(ctx); err != nil && ctx.Err() == nil {
+		log.Warn("Kafka does not answer: what is written is published later; "+meanwhile, zap.String("finding", "kafka-unreachable"), zap.Error(err))
+	}
+	if err := registry(ctx); err != nil && ctx.Err() == nil {
+		log.Warn("the schema registry does not answer: what is written is published later; "+meanwhile, zap.String("finding", "registry-unreachable"), zap.Error(err))
+	}
 }
 
 // openAndPing is for commands that cannot work without Kafka.

@@ -73,16 +73,22 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	if err := c.validate(sources, c.textFlags); err != nil {
 		return usage(err)
 	}
-	cluster, err := c.openAndPing(ctx)
+	cluster, err := c.kafkaFlags.open()
 	if err != nil {
-		return err
-	}
-	if err := c.pingRegistry(ctx); err != nil {
-		return err
+		return usage(err)
 	}
 	c.limitMemory(len(sources))
 	open, run := c.publisherFlags.open, databasePublisher.run
-	if reason := c.staysFor(len(sources)); reason != "" {
+	reason := c.staysFor(len(sources))
+	if reason == "" {
+		if _, err := c.openAndPing(ctx); err != nil {
+			return err
+		}
+		if err := c.pingRegistry(ctx); err != nil {
+			return err
+		}
+	} else {
+		go cluster.warnUnlessReady(ctx, c.pingRegistry, reason, log) // ends with ctx, or after some seconds
 		open, run = c.publisherFlags.make, func(p databasePublisher, ctx context.Context) error { return p.keepPublishing(ctx, reason) }
 	}
 	publishers, err := open(ctx, sources, cluster, c.textFlags, keys, log)

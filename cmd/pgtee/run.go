@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-
-	"go.uber.org/zap"
 )
 
 // runCommand runs proxy and publisher in one process: they meet only in the database, as they do in separate processes.
@@ -39,11 +37,8 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return usage(err)
 	}
-	go func() { // clients do not wait for Kafka
-		if err := cluster.ping(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("Kafka does not answer: clients are served, and what they write is published later", zap.String("finding", "kafka-unreachable"), zap.Error(err))
-		}
-	}()
+	const meanwhile = "clients are served meanwhile"
+	go cluster.warnUnlessReady(ctx, c.pingRegistry, meanwhile, log) // ends with ctx, or after some seconds
 	publishers, err := c.publisherFlags.make(ctx, sources, cluster, c.textFlags, keys, log)
 	if err != nil {
 		return err
@@ -53,7 +48,7 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 		return err
 	}
 	publish := func(p databasePublisher, ctx context.Context) error {
-		return p.keepPublishing(ctx, "clients are served meanwhile")
+		return p.keepPublishing(ctx, meanwhile)
 	}
 	actors := append([]actor{p.actor(c.Drain), c.reloading(p, keys, c.level, log)}, publisherActors(publishers, publish)...)
 	if actors, err = c.serviceFlags.addMetrics(actors, p, publishers); err != nil {
