@@ -2,12 +2,14 @@ package console
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -232,5 +234,16 @@ func TestLooksAreLogged(t *testing.T) {
 	}
 	if strings.Contains(fmt.Sprint(fields), "topsecretkey") {
 		t.Error("the log has the key of a row")
+	}
+	f.make("shop.audit", 1)
+	f.write(ann, "INSERT", "INSERT", "public.orders", `{"id":7}`, "null", `{"id":7}`)
+	f.logged.TakeAll()
+	for _, key := range []string{`{"id":7}`, `{"id": 7}`, "7", " id = 7 "} {
+		f.page("/row?table=public.orders&key=" + url.QueryEscape(key))
+	}
+	for _, entry := range f.logged.FilterMessage("console: looked at").All() { // printf %s '{"id":7}' | sha256sum
+		if sum := entry.ContextMap()["key_sha256"]; sum != fmt.Sprintf("%x", sha256.Sum256([]byte(`{"id":7}`))) {
+			t.Errorf("the log has another hash: %v", sum)
+		}
 	}
 }

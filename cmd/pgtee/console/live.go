@@ -145,10 +145,13 @@ func (c *Console) liveEvents(w http.ResponseWriter, r *http.Request, who person)
 		http.Error(w, fmt.Sprintf("pgtee console: %d live pages are open, which is the maximum", maxViewers), http.StatusServiceUnavailable)
 		return
 	}
-	c.looked(r, who)
+	c.looked(r, who, nil)
 	after := parsePosition(r.Header.Get("Last-Event-ID"))
 	if after == nil {
 		after = parsePosition(r.FormValue("after"))
+	}
+	if after == nil && r.Form.Has("after") && r.FormValue("after") == "" {
+		after = position{} // the page was shown before there was a topic
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
@@ -237,13 +240,14 @@ func (v *viewer) serve(ctx context.Context, after position) {
 	}
 }
 
-// resume reads the events between the browser's position, if it has one, and that of the tail. After an error no events may be sent, so that the
+// resume reads the events between the browser's position, if it has one (not nil), and that of the tail. A partition that the position does not name did
+// not exist when the browser got it, or had no events. After an error no events may be sent, so that the
 // browser reconnects with its old position.
 func (v *viewer) resume(ctx context.Context, after, end position) error {
 	from := position{}
 	for partition, to := range end {
-		at, known := after[partition]
-		if !known || at > to {
+		at := after[partition]
+		if after == nil || at > to {
 			at = to
 		}
 		if behind := to - at; behind > maxResume {

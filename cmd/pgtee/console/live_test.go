@@ -120,6 +120,19 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestResumeUnknown: a browser whose position names no or not all partitions gets what was published in the others meanwhile.
+func TestResumeUnknown(t *testing.T) {
+	f := newFixture(t, nil)
+	f.expect(f.page("/live"), `data-after=""`)
+	f.make("shop.audit", 2)
+	f.make("shop.public.orders", 1)
+	f.write(ann, "INSERT", "the first statement", "public.orders", `{"id":1}`, "null", "{}")
+	f.events("/live/events?after=", "", "the first statement")
+	for partition := range 2 {
+		f.events("/live/events?after=", fmt.Sprintf("%d:0", partition), "the first statement")
+	}
+}
+
 // browser receives what a viewer writes.
 type browser struct{ *httptest.ResponseRecorder }
 

@@ -90,9 +90,9 @@ func (c *Console) showing(p page) func(http.ResponseWriter, *http.Request, perso
 		ctx, cancel := context.WithTimeout(r.Context(), pageTime)
 		defer cancel()
 		r = r.WithContext(ctx)
-		c.looked(r, who)
 		f := c.frame(r, who, p)
 		data, err := p.data(r, who)
+		c.looked(r, who, data)
 		status := http.StatusOK
 		if err != nil {
 			status = http.StatusServiceUnavailable
@@ -112,15 +112,19 @@ func (c *Console) showing(p page) func(http.ResponseWriter, *http.Request, perso
 	}
 }
 
-// looked logs which user looked at what. Row values and SQL must not be in the log: a key is logged as its hash, which `printf %s KEY | sha256sum`
-// computes for a known key.
-func (c *Console) looked(r *http.Request, who person) {
+// looked logs which user looked at what, and at which page, which may be nil. Row values and SQL must not be in the log: a key is logged as its hash,
+// which `printf %s KEY | sha256sum` computes for a known key. It is the key as it is in the topic, however it was typed.
+func (c *Console) looked(r *http.Request, who person, page any) {
 	fields := []zap.Field{zap.String("who", who.Name), zap.Stringer("role", who.Role), zap.String("from", r.RemoteAddr), zap.String("page", r.URL.Path)}
 	for name, values := range r.URL.Query() {
 		value := cut(strings.Join(values, ","), 256)
 		switch name {
 		case "key", "text":
-			sum := sha256.Sum256([]byte(strings.Join(values, ",")))
+			text := strings.Join(values, ",")
+			if row, ok := page.(*rowPage); ok && name == "key" {
+				text = row.Key
+			}
+			sum := sha256.Sum256([]byte(text))
 			fields = append(fields, zap.String(name+"_sha256", fmt.Sprintf("%x", sum)))
 		case "stream", "table", "user", "application", "client", "session", "command", "topic", "partition", "offset", "id", "at", "unattributed", "unverified":
 			fields = append(fields, zap.String(name, value))

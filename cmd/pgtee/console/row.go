@@ -112,7 +112,8 @@ func (p *rowPage) keyBytes() ([]byte, error) {
 	}
 	if len(p.Recent) == 0 {
 		if isObject {
-			return compact([]byte(p.Key)), nil
+			p.Key = string(compact([]byte(p.Key)))
+			return []byte(p.Key), nil
 		}
 		return nil, notFound("no row of table %s with a key was published yet, so there is none to find", p.Table)
 	}
