@@ -89,7 +89,7 @@ func (t *signalTopic) read(ctx context.Context, prefix string, log *zap.Logger) 
 		fetches := t.client.PollRecords(ctx, maxQueuedSignals)
 		fetches.EachError(func(_ string, _ int32, err error) {
 			if large, found := errors.AsType[*kgo.ErrDecompressTooLarge](err); found {
-				log.Warn("signals are skipped, because their batch is too large", zap.Int64("offset", large.Offset), zap.Int("limit", maxSignalBatchBytes))
+				log.Warn("signals are skipped, because their batch is too large; later ones are read", zap.String("finding", "signal-topic-unreadable"), zap.Int64("offset", large.Offset), zap.Int("limit", maxSignalBatchBytes))
 				t.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{large.Topic: {large.Partition: {Epoch: large.Epoch, Offset: large.NextOffset}}})
 				return
 			}
