@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -123,9 +124,20 @@ func parseFlags(args []string, term terminal) (command runner, values map[string
 	}
 	values = map[string]flagValue{}
 	for _, flag := range parsed.Flags() {
-		values[flag.Name] = flagValue{fmt.Sprint(parsed.FlagValue(flag)), flag.Tag.Has("reload")}
+		values[flag.Name] = flagValue{textOf(parsed.FlagValue(flag)), flag.Tag.Has("reload")}
 	}
 	return command, values, nil
+}
+
+// textOf returns the value of a flag as it is compared and shown: what a pointer points to, not its address.
+func textOf(value any) string {
+	if v := reflect.ValueOf(value); v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return ""
+		}
+		value = v.Elem().Interface()
+	}
+	return fmt.Sprint(value)
 }
 
 // helpGiven unwinds kong, which expects the process to end after it has printed the help.

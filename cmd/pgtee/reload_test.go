@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -16,5 +17,26 @@ func TestCompare(t *testing.T) {
 		if !slices.Equal(changed, want[0]) || !slices.Equal(restart, want[1]) {
 			t.Errorf("beside a publisher %v: changed %v, needs a restart %v", publishes, changed, restart)
 		}
+	}
+}
+
+// The values of flags are texts that stay the same when the same flags are read again.
+func TestTextsOfFlags(t *testing.T) {
+	args := []string{"run", "--postgres", "postgres://u@h/x", "--kafka", "h:1", "--otlp-endpoint", "http://c:4318", "--max-retained-wal", "20GB:warn"}
+	_, first, err := parseFlags(args, terminal{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, second, err := parseFlags(args, terminal{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range first {
+		if second[name] != value || strings.HasPrefix(value.text, "0x") || strings.HasPrefix(value.text, "{") || value.text == "<nil>" {
+			t.Errorf("--%s is shown as %s", name, value.text)
+		}
+	}
+	if first["otlp-endpoint"].text != "http://c:4318" || first["max-retained-wal"].text != "20GB:warn" {
+		t.Errorf("%v, %v", first["otlp-endpoint"], first["max-retained-wal"])
 	}
 }

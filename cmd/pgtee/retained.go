@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,17 @@ func (l *retainedLimit) UnmarshalText(text []byte) error {
 		*l = retainedLimit{drop: bytes}
 	}
 	return nil
+}
+
+// String returns the limit as it is given.
+func (l retainedLimit) String() string {
+	switch {
+	case l.drop > 0:
+		return formatSize(l.drop) + ":drop_slot"
+	case l.warn > 0:
+		return formatSize(l.warn) + ":warn"
+	}
+	return ""
 }
 
 // lossAt returns how much WAL the slot retains when it is lost, because pgtee drops it or the server invalidates it; negative: there is
@@ -67,7 +79,7 @@ func lowerLimit(a, b int64) int64 {
 
 // parseSize parses a size in PostgreSQL's notation: 512MB, 50GB; units are multiples of 1024.
 func parseSize(text string) (int64, error) {
-	for i, unit := range []string{"kB", "MB", "GB", "TB"} {
+	for i, unit := range sizeUnits {
 		number, found := strings.CutSuffix(text, unit)
 		if !found {
 			continue
@@ -80,6 +92,14 @@ func parseSize(text string) (int64, error) {
 		return n << shift, nil
 	}
 	return 0, fmt.Errorf("%q is not a size: want a number and kB, MB, GB or TB", text)
+}
+
+var sizeUnits = []string{"kB", "MB", "GB", "TB"}
+
+// formatSize is the inverse of parseSize.
+func formatSize(bytes int64) string {
+	i := min(bits.TrailingZeros64(uint64(bytes))/10, len(sizeUnits)) - 1
+	return fmt.Sprint(bytes>>(10*(i+1)), sizeUnits[i])
 }
 
 // check refuses a server whose WAL would grow without limit while Kafka is unavailable, and recommends the server's own limit, because that of pgtee is
