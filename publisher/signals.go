@@ -112,10 +112,10 @@ func (p *Publisher) handleMissed(s *outbox.SignalRecord) (resync bool, err error
 			"start with --on-missed resync, which publishes these tables again, or with --on-missed warn, which continues without them")
 	}
 	s.Tables = tables
-	text := "changes of tables before this point are missing from the stream, later ones are not"
+	text, finding := "changes of tables before this point are missing from the stream, later ones are not", "changes-missed"
 	if resync {
-		text += "; the tables are published again"
+		text, finding = text+"; the tables are published again", "changes-resynced"
 	}
-	p.cfg.Log.Warn(text, zap.String("finding", "changes-resynced"), zap.Strings("tables", tables), zap.String("id", s.ID))
+	p.cfg.Log.Warn(text, zap.String("finding", finding), zap.Strings("tables", tables), zap.String("id", s.ID))
 	return resync, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -44,10 +45,11 @@ type snapshotRequest struct {
 
 type snapshotStart struct {
 	snapshotRequest
-	Table []string `help:"Copy the rows of these tables into their topics, as schema.table; * stands for any characters. May be repeated." placeholder:"TABLE" required:""`
-	Where string   `help:"Copy only the rows that satisfy this condition, in the language of the filters (where: of tables)." placeholder:"CONDITION"`
-	ID    string   `name:"id" help:"Name of the snapshot; by default one is generated." placeholder:"ID"`
-	Wait  bool     `help:"Wait until the copy is finished, and show its progress."`
+	Table  []string `help:"Copy the rows of these tables into their topics, as schema.table; * stands for any characters. May be repeated." placeholder:"TABLE" required:""`
+	Where  string   `help:"Copy only the rows that satisfy this condition, in the language of the filters (where: of tables)." placeholder:"CONDITION"`
+	Resync bool     `help:"Empty the topics of the tables first, so that rows that were deleted while changes were missed leave consumers, too."`
+	ID     string   `name:"id" help:"Name of the snapshot; by default one is generated." placeholder:"ID"`
+	Wait   bool     `help:"Wait until the copy is finished, and show its progress."`
 }
 
 // snapshotOf identifies a snapshot in progress.
@@ -145,7 +147,7 @@ func (c *snapshotRequest) request(ctx context.Context, term terminal, signal *ou
 		return "", before, usage(fmt.Errorf("database %s: %w", s.database, err))
 	}
 	subject := signal.Type
-	if signal.Type == outbox.ExecuteSnapshot {
+	if signal.Type == outbox.ExecuteSnapshot || signal.Type == outbox.Resync {
 		subject = "snapshot " + id
 	}
 	fmt.Fprintf(term.out, "%s: requested\n", subject)
@@ -169,8 +171,14 @@ func (c *snapshotRequest) send(ctx context.Context, signal *outbox.SignalRecord,
 // signal returns the request that the flags describe.
 func (c *snapshotStart) signal() (*outbox.SignalRecord, error) {
 	s := &outbox.SignalRecord{ID: c.ID, Type: outbox.ExecuteSnapshot, Tables: c.Table}
-	if c.Where == "" {
+	if c.Resync {
+		s.Type = outbox.Resync
+	}
+	switch {
+	case c.Where == "":
 		return s, nil
+	case c.Resync:
+		return nil, errors.New("--resync publishes all rows of a table: leave out --where")
 	}
 	if err := filter.Check(c.Where); err != nil {
 		return nil, fmt.Errorf("--where: %w", err)
