@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
 	"github.com/pgtee/pgtee/outbox"
 )
 
@@ -72,9 +73,9 @@ func (f *setupFlags) forEach(ctx context.Context, term terminal, work func(conte
 // printReport prints a line per finding, and the command that repairs it on a second line.
 func printReport(term terminal, database string, report outbox.Report) {
 	for _, f := range report.Findings {
-		fmt.Fprintf(term.out, "%-8s %s: %s\n", f.Severity, database, f.Text)
+		fmt.Fprintf(term.out, "%-8s %s: %s\n", f.Severity, database, doctor.Clean(f.Text))
 		if f.Repair != "" {
-			fmt.Fprintf(term.out, "%-8s -> %s\n", "", f.Repair)
+			fmt.Fprintf(term.out, "%-8s -> %s\n", "", doctor.Clean(f.Repair))
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/cmd/pgtee/console"
+	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/kafka"
@@ -328,12 +329,12 @@ func (r statusReport) print(out io.Writer) {
 	}
 	fmt.Fprintf(out, "  log kept   %s, %s, wal_status %s\n", console.SizeText(r.RetainedBytes), limit, r.WALStatus)
 	for _, problem := range r.Problems {
-		fmt.Fprintf(out, "  problem    %s\n", problem)
+		fmt.Fprintf(out, "  problem    %s\n", doctor.Clean(problem))
 	}
 	if n := len(r.Uncaptured); n > 0 {
 		fmt.Fprintf(out, "  uncaptured UPDATE and DELETE of %d tables are not published:\n", n)
 		for _, u := range r.Uncaptured[:min(n, maxLoggedTables)] {
-			fmt.Fprintf(out, "             %s: %s\n", u.Table, u.Reason)
+			fmt.Fprintf(out, "             %s: %s\n", doctor.Clean(u.Table), doctor.Clean(u.Reason))
 		}
 	}
 	if r.Snapshots != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/pgtee/pgtee/outbox"
 )
@@ -117,17 +118,17 @@ func (r *Report) Write(out io.Writer, form string) error {
 	return r.writeText(out)
 }
 
-// writeText writes a line per finding, followed by a line with the remedy.
+// writeText writes a line per finding, followed by a line with the remedy. Names of tables are untrusted: they must not control the terminal.
 func (r *Report) writeText(out io.Writer) error {
 	var b strings.Builder
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "%-8s %s: %s", f.Severity, f.Place, f.Text)
+		fmt.Fprintf(&b, "%-8s %s: %s", f.Severity, Clean(f.Place), Clean(f.Text))
 		if f.ID != "" {
 			fmt.Fprintf(&b, " [%s]", f.ID)
 		}
 		b.WriteString("\n")
 		if f.Repair != "" {
-			fmt.Fprintf(&b, "%-8s -> %s\n", "", f.Repair)
+			fmt.Fprintf(&b, "%-8s -> %s\n", "", Clean(f.Repair))
 		}
 	}
 	b.WriteString(r.Summary())
@@ -171,11 +172,21 @@ func (r *Report) writeNagios(out io.Writer) error {
 	fmt.Fprintf(&b, " | problems=%d;;0 warnings=%d;0\n", r.count(problem), r.count(warning))
 	for _, f := range r.Findings {
 		if f.ID != "" {
-			fmt.Fprintf(&b, "%s: %s: %s -> %s\n", f.ID, f.Place, noBar(f.Text), noBar(f.Repair))
+			fmt.Fprintf(&b, "%s: %s: %s -> %s\n", f.ID, noBar(f.Place), noBar(f.Text), noBar(f.Repair))
 		}
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
 }
 
-func noBar(text string) string { return strings.ReplaceAll(text, "|", "/") }
+func noBar(text string) string { return strings.ReplaceAll(Clean(text), "|", "/") }
+
+// Clean replaces characters that could control a terminal or begin a line.
+func Clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '·'
+	}, text)
+}
