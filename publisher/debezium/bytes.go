@@ -33,6 +33,10 @@ func (c *codecs) bytes(append appendFunc) codec {
 	return found
 }
 
+// maxInlineBits is the length of a bit string that PostgreSQL never stores out of line, since it is no longer than a TOAST pointer
+// (toast_tuple_find_biggest_attribute).
+const maxInlineBits = 128
+
 func (c *codecs) bits(typmod int32, defaults defaultForm) codec {
 	if typmod == 1 {
 		return codec{append: appendBit, schema: schemaOf(record.Boolean), zero: "false", defaults: defaults}
@@ -42,7 +46,7 @@ func (c *codecs) bits(typmod int32, defaults defaultForm) codec {
 		length = math.MaxInt32
 	}
 	schema := named(record.Bytes, "io.debezium.data.Bits", parameter("length", length))
-	return codec{append: c.raw.bits, schema: schema, zero: `""`, defaults: defaults}
+	return codec{append: c.raw.bits, schema: schema, zero: `""`, defaults: defaults, detachable: length > maxInlineBits}
 }
 
 // schemaType is the schema type that binary.handling.mode gives to bytes.

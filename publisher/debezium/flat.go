@@ -143,7 +143,8 @@ func (w *writer) flat(op byte, before, after *row) error {
 		w.addField(f, op, lost)
 	}
 	b.Buf = append(b.Buf, '}')
-	if lost != nil && lost.some && !hasPgtee { // an unchanged value is null, as in Debezium: the WAL has nothing that could be lost
+	// An unchanged value that is null is Debezium's, too. A zero would overwrite the value at the reader; only the row of a delete may have one.
+	if lost != nil && (lost.some || lost.zero && after != nil) && !hasPgtee {
 		return fmt.Errorf("%s.%s: a column's type cannot carry the value of this row, and no other field holds it: add the field pgtee, or choose another handling mode for the type",
 			w.table.relation.Schema, w.table.relation.Name)
 	}

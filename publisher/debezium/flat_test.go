@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -77,7 +78,8 @@ func TestFlatWithoutTombstones(t *testing.T) {
 	}
 }
 
-// TestFlatUnchanged: a value that is not in the WAL, of a type without a placeholder, is null, as in Debezium. One that is in the WAL and does not fit is an error.
+// TestFlatUnchanged: a value that is not in the WAL, of a type without a placeholder, is null, also where the column is NOT NULL: Debezium's record has nothing
+// there, or cannot be written. A value that is in the WAL and does not fit is an error, and so is one that would be a zero.
 func TestFlatUnchanged(t *testing.T) {
 	relation := &pgoutput.Relation{OID: 2, Schema: "public", Name: "e", Identity: 'd', Columns: []pgoutput.Column{
 		{Name: "id", Type: oidInt4, TypeMod: -1, Key: true}, {Name: "emb", Type: 1022, TypeMod: -1}, {Name: "n", Type: oidNumeric, TypeMod: 4 + 2<<16},
@@ -98,6 +100,39 @@ func TestFlatUnchanged(t *testing.T) {
 	tx.Changes[0] = update("NaN")
 	if err := New(flatConfig(t, DeleteTombstone)).Append(t.Context(), &batch, tx, 0); err == nil || !strings.Contains(err.Error(), "add the field pgtee") {
 		t.Errorf("NaN: %v", err)
+	}
+}
+
+// TestUnchangedNotNull: no value stands for one that is not in the WAL, except in a type that is not stored out of line but in the rarest of rows.
+func TestUnchangedNotNull(t *testing.T) {
+	for column, want := range map[pgoutput.Column]string{
+		{Type: 1022, TypeMod: -1}:                         `null`, // float8[]
+		{Type: 1231, TypeMod: -1}:                         `null`, // numeric[]
+		{Type: oidPath, TypeMod: -1}:                      `null`,
+		{Type: oidVarbit, TypeMod: -1}:                    `null`,
+		{Type: 90000, TypeMod: -1, TypeName: "vector"}:    `null`,
+		{Type: 90000, TypeMod: -1, TypeName: "halfvec"}:   `null`,
+		{Type: 90000, TypeMod: -1, TypeName: "sparsevec"}: `null`,
+		{Type: 90000, TypeMod: -1, TypeName: "geography"}: `null`,
+		{Type: oidText, TypeMod: -1}:                      `"__debezium_unavailable_value"`,
+		{Type: oidNumeric, TypeMod: -1}:                   `add the field pgtee`,
+	} {
+		column.Name = "c"
+		relation := &pgoutput.Relation{OID: 2, Schema: "public", Name: "e", Identity: 'd', Columns: []pgoutput.Column{{Name: "id", Type: oidInt4, TypeMod: -1, Key: true}, column}}
+		config := flatConfig(t, DeleteTombstone)
+		config.Catalog = &fixedCatalog{Tables: map[uint32]Table{2: {NotNull: []string{"id", "c"}, Keys: [][]string{{"id"}}, Primary: true}}}
+		toasted := append(tuple("1"), pgoutput.Unchanged)
+		toasted[1] = 2
+		batch := testBatch()
+		tx := &outbox.Transaction{XID: 7, EndLSN: 9, Changes: []outbox.Change{{Op: outbox.Update, Note: -1, Relation: relation, New: toasted}}}
+		got := fmt.Sprint(New(config).Append(t.Context(), &batch, tx, 0))
+		if batch.Len() > 0 {
+			_, got, _ = strings.Cut(string(batch.Records()[0].Value), `"payload":`)
+			got = strings.TrimSuffix(got, "}")
+		}
+		if got != `{"id":1,"c":`+want+`}` && (want[0] == '"' || want == "null" || !strings.Contains(got, want)) {
+			t.Errorf("%+v: %s, want %s", column, got, want)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ type lost struct {
 	side string // "before" or "after"
 	json []byte // without the closing brace; empty: no value is lost
 	some bool   // a value is lost that is in the WAL
+	zero bool   // a value that is not in the WAL is a zero, because its type has no placeholder and its field must have a value
 	bare bool   // there is no schema, so every text fits: only values that are not in the WAL are lost
 
 	placeholders Placeholders // a text that looks like one of them is added too; nil: none is
@@ -52,6 +53,7 @@ func (l *lost) add(c *column, v value) {
 	case pgoutput.Null:
 		l.json, l.some = append(l.json, "null"...), true
 	case pgoutput.Unchanged:
+		l.zero = l.zero || !c.schema.Optional
 		l.json = record.AppendJSONString(l.json, c.placeholder)
 	default:
 		l.some = true

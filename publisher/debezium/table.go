@@ -202,11 +202,13 @@ func newColumn(c pgoutput.Column, found codec, notNull bool, expression string) 
 	schema := found.schema
 	schema.Default = found.defaultOf(expression)
 	schema.Optional = schema.Optional || !notNull
+	inKey := schema // a key is always in the WAL
+	schema.Optional = schema.Optional || found.detachable
 	planned := column{
 		name:        string(record.AppendJSONString(nil, c.Name)) + ":",
 		codec:       found,
 		schema:      &schema,
-		keySchema:   &schema,
+		keySchema:   &inKey,
 		hidden:      found.omitted,
 		null:        "null",
 		absent:      "null",

@@ -27,6 +27,7 @@ type codec struct {
 
 	defaults    defaultForm // reads the default of a column as Debezium does
 	strictItems bool        // Debezium's schema allows no NULL element in an array of this type
+	detachable  bool        // values may be stored out of line, and there is no placeholder: the field is optional, so that null can stand for them
 	omitted     bool        // has no field in rows
 }
 
@@ -187,7 +188,10 @@ func (c *codecs) array(element uint32, typmod int32, delimiter byte) (codec, err
 	if !item.strictItems {
 		item.schema.Optional = true
 	}
-	return codec{append: a.append, schema: arrayOf(item.schema), zero: "[]", unavailable: item.unavailableArray, omitted: item.omitted}, nil
+	return codec{
+		append: a.append, schema: arrayOf(item.schema), zero: "[]", omitted: item.omitted,
+		unavailable: item.unavailableArray, detachable: item.unavailableArray == "",
+	}, nil
 }
 
 // item returns the codec of the elements of an array. Debezium does not support arrays of domains, nor arrays of a few types that it supports
@@ -283,15 +287,17 @@ func (c *codecs) extension(name string) (found codec, known bool) {
 	case "hstore":
 		return c.hstore(), true
 	case "vector":
-		return codec{append: c.vectors.double, schema: arrayNamed("io.debezium.data.DoubleVector", record.Double), zero: "[]", strictItems: true}, true
+		return codec{append: c.vectors.double, schema: arrayNamed("io.debezium.data.DoubleVector", record.Double), zero: "[]", strictItems: true, detachable: true}, true
 	case "halfvec":
-		return codec{append: c.vectors.float, schema: arrayNamed("io.debezium.data.FloatVector", record.Float), zero: "[]", strictItems: true}, true
+		return codec{append: c.vectors.float, schema: arrayNamed("io.debezium.data.FloatVector", record.Float), zero: "[]", strictItems: true, detachable: true}, true
 	case "sparsevec":
-		return codec{append: c.vectors.sparse, schema: schemaSparseVector, zero: `{"dimensions":0,"vector":[]}`, strictItems: true}, true
+		return codec{append: c.vectors.sparse, schema: schemaSparseVector, zero: `{"dimensions":0,"vector":[]}`, strictItems: true, detachable: true}, true
 	case "geometry":
 		return codecOf(schemaGeometry, c.geometries.postgisGeometry, emptyEWKB), true
 	case "geography":
-		return codecOf(schemaGeography, c.geometries.postgisGeography, emptyEWKB), true
+		found = codecOf(schemaGeography, c.geometries.postgisGeography, emptyEWKB)
+		found.detachable = true
+		return found, true
 	}
 	return c.unknown(), false
 }
