@@ -66,6 +66,9 @@ type value struct {
 	text []byte
 }
 
+// isMissing reports whether the WAL does not have the value.
+func (v value) isMissing() bool { return v.kind == absent || v.kind == pgoutput.Unchanged }
+
 // row is a decoded tuple. It is reused for the next change.
 type row struct {
 	present bool
@@ -349,7 +352,7 @@ func (t *table) appendKey(dst []byte, r *row, lost *lost) ([]byte, error) {
 	dst = append(dst, '{')
 	for n, i := range t.key {
 		c, v := t.columns[i].inKey(), r.values[i]
-		if v.kind == pgoutput.Unchanged || v.kind == absent {
+		if v.isMissing() {
 			return dst, fmt.Errorf("%s.%s: the WAL lacks key column %s of this row: give every partition the same replica identity as the table, then resync the table",
 				t.relation.Schema, t.relation.Name, t.relation.Columns[i].Name)
 		}

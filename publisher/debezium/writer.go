@@ -5,7 +5,6 @@ import (
 	"context"
 
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/outbox/pgoutput"
 
 	"github.com/pgtee/pgtee/publisher/record"
 )
@@ -57,11 +56,11 @@ func (w *writer) update() error {
 	return w.write('c', nil, &w.after, move{"__debezium.oldkey", w.oldKey})
 }
 
-// unchanged reports whether the update left all published columns as they were. A value that is in neither row, because it was left out of a record that
-// is too large, may have changed.
+// unchanged reports whether the update left all published columns as they were. A value may have changed if the WAL does not have it in both rows: the
+// old row may consist of its key only, and the longest values of a record that is too large are left out.
 func (w *writer) unchanged() bool {
-	for i, v := range w.after.values {
-		if v.kind == pgoutput.Unchanged && !w.table.columns[i].hidden {
+	for i := range w.after.values {
+		if !w.table.columns[i].hidden && (w.before.values[i].isMissing() || w.after.values[i].isMissing()) {
 			return false
 		}
 	}
