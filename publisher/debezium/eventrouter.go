@@ -48,16 +48,20 @@ func (e *Encoder) planRouter(t *table) (*router, error) {
 			return nil, errors.New("table.expand.json.payload produces values without a schema: leave out that option, or the framing")
 		}
 		r := &router{OutboxTable: o}
-		if err := r.locate(t); err != nil {
-			if !shape.IsGlob(o.Match) {
-				return nil, err
-			}
+		err := r.locate(t)
+		if err == nil {
+			err = r.locateAdditional(t, e.config.Prefix)
+		}
+		switch {
+		case err != nil && !shape.IsGlob(o.Match):
+			return nil, err
+		case err != nil:
 			if e.config.Warn != nil {
 				e.config.Warn("event-table-unfit", fmt.Sprintf("table %s matches --event-table %s and is published like any other table: %v", name, o.Match, err))
 			}
 			return nil, nil
 		}
-		return r, r.locateAdditional(t, e.config.Prefix)
+		return r, nil
 	}
 	return nil, nil
 }

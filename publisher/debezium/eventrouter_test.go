@@ -218,11 +218,27 @@ func TestEventOfPartOfARow(t *testing.T) {
 
 // A table without an outbox's columns that a pattern matches is an ordinary table; one that is named is a mistake.
 func TestPatternOfOutboxTables(t *testing.T) {
-	relation := &pgoutput.Relation{OID: 1, Schema: "public", Name: "orders", Identity: 'd', Columns: []pgoutput.Column{{Name: "id", Type: 23, TypeMod: -1, Key: true}}}
-	tx := &outbox.Transaction{Changes: []outbox.Change{{Op: outbox.Insert, Note: -1, Relation: relation, New: tuple("1")}}}
-	for match, want := range map[string]bool{"public.*": true, "/public\\..*/": true, "public.orders": false} {
-		warned := ""
-		e := New(Config{Prefix: "shop", Outboxes: []OutboxTable{NewOutboxTable(match)}, Warn: func(finding, _ string) { warned += finding }})
+	orders := &pgoutput.Relation{OID: 1, Schema: "public", Name: "orders", Identity: 'd', Columns: []pgoutput.Column{{Name: "id", Type: 23, TypeMod: -1, Key: true}}}
+	lacking := &pgoutput.Relation{OID: 1, Schema: "public", Name: "orders", Identity: 'd'}
+	for _, name := range []string{"id", "aggregatetype", "aggregateid", "payload"} { // but not type
+		lacking.Columns = append(lacking.Columns, pgoutput.Column{Name: name, Type: oidText, TypeMod: -1, Key: name == "id"})
+	}
+	for _, test := range []struct {
+		match    string
+		relation *pgoutput.Relation
+		row      pgoutput.Tuple
+		want     bool
+	}{
+		{"public.*", orders, tuple("1"), true}, {"/public\\..*/", orders, tuple("1"), true}, {"public.orders", orders, tuple("1"), false},
+		{"public.*", lacking, tuple("1", "a", "b", "c"), true}, {"public.orders", lacking, tuple("1", "a", "b", "c"), false},
+	} {
+		match, want, warned := test.match, test.want, ""
+		tx := &outbox.Transaction{Changes: []outbox.Change{{Op: outbox.Insert, Note: -1, Relation: test.relation, New: test.row}}}
+		table := NewOutboxTable(match)
+		if err := table.Set("table.fields.additional.placement", "type:header"); err != nil {
+			t.Fatal(err)
+		}
+		e := New(Config{Prefix: "shop", Outboxes: []OutboxTable{table}, Warn: func(finding, _ string) { warned += finding }})
 		b := testBatch()
 		b.Begin(tx)
 		b.At(tx, 0)
