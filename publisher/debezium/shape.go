@@ -27,6 +27,8 @@ func (c *codecs) masked(found codec, m *shape.Mask, of pgoutput.Column) (masked 
 	}
 	text, err := c.find(oidText, -1)
 	text.append = func(dst, value []byte) ([]byte, bool) { return appendText(dst, m.Text(value)) }
+	zero, _ := text.append(nil, nil)
+	text.zero = string(zero)
 	text.schema.Parameters = parameters(text.schema, "masked", "true")
 	return text, true, err
 }
