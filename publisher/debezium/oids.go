@@ -49,6 +49,9 @@ var texts = map[uint32]string{
 	3904:        "", 3906: "", 3908: "", 3910: "", 3912: "", 3926: "", // ranges
 }
 
+// shortTexts has those of them that are never stored out of line.
+var shortTexts = map[uint32]bool{oidChar: true, 19: true, oidUUID: true, 650: true, 774: true, 829: true, 869: true}
+
 // unknownTypes has the built-in types that Debezium cannot represent.
 var unknownTypes = map[uint32]bool{
 	4072: true, 3615: true, // jsonpath, tsquery

@@ -123,6 +123,28 @@ func undecided(t *table) error {
 	}
 }
 
+// shortLength is the length, in characters, up to which a column of limited length is not expected to be stored out of line: a row needs 2 kB for that.
+const shortLength = 255
+
+func isShort(c *pgoutput.Column) bool {
+	return (c.Type == oidVarchar || c.Type == oidBPChar) && c.TypeMod >= 0 && c.TypeMod-4 <= shortLength
+}
+
+// warnOfFilter warns the operator if a row that an UPDATE brings into the view of the filter may lack values: the WAL has no value that is stored out of
+// line and that the statement left as it was, and no record before had it.
+func (e *Encoder) warnOfFilter(t *table, partitioned bool) {
+	if e.config.Warn == nil || t.filter == nil || t.identity.Whole || len(t.identity.Columns) == 0 { // without an identity no UPDATE is captured
+		return
+	}
+	i := slices.IndexFunc(t.columns, func(c column) bool { return c.long && !c.hidden })
+	if i < 0 {
+		return
+	}
+	name := t.relation.Schema + "." + t.relation.Name
+	e.config.Warn("filter-needs-full", fmt.Sprintf("rows that an UPDATE brings into the filter of table %s may lack long values, such as those of column %s, because the WAL does not have what the statement left unchanged: %s",
+		name, t.relation.Columns[i].Name, shape.FullIdentity(t.relation, partitioned)))
+}
+
 // decide returns the operation that a change is for consumers who see only the rows that pass the filter; 0 means none. If the WAL does not show
 // whether the old row passed, decide assumes that it did: a superfluous delete does no harm, but a missing one leaves a row behind.
 func (e *Encoder) decide(t *table, op outbox.Op) (outbox.Op, error) {

@@ -51,6 +51,7 @@ type column struct {
 	key         *column        // how it is written in keys; nil: as in rows
 	hidden      bool           // not in rows; still in the key if it is a key column
 	masked      bool
+	long        bool   // values may be stored out of line
 	null        string // for NULL
 	absent      string // for a value that an old row does not have; "": the field is left out
 	unavailable string // for an unchanged TOAST value
@@ -116,6 +117,7 @@ func (e *Encoder) plan(ctx context.Context, relation *pgoutput.Relation, at reco
 		t.insertOnly = t.unloggedKeyColumn(known.Partitioned)
 	}
 	t.markMissing(&known, e.config.Framing != nil)
+	e.warnOfFilter(t, known.Partitioned)
 	t.texts = t.textual(shape.Columns)
 	if e.config.Framing != nil {
 		t.schemas = e.describe(t)
@@ -155,6 +157,7 @@ func (e *Encoder) column(ctx context.Context, relation *pgoutput.Relation, i int
 		return column{}, fmt.Errorf("column %s: %w", c.Name, err)
 	}
 	planned.hidden = planned.hidden || shape.Hidden
+	planned.long = (found.unavailable != "" || found.detachable) && !found.short && !isShort(c)
 	if e.config.Envelope == Plain {
 		planned.absent, planned.unavailable = "", ""
 	}

@@ -29,6 +29,7 @@ type codec struct {
 	strictItems bool        // Debezium's schema allows no NULL element in an array of this type
 	detachable  bool        // values may be stored out of line, and there is no placeholder: the field is optional, so that null can stand for them
 	omitted     bool        // has no field in rows
+	short       bool        // values are never stored out of line, although there is a placeholder for those of the schema's type
 }
 
 // codecs chooses codecs and owns the buffers that they share. All codecs of one value must be used by one goroutine at a time.
@@ -89,7 +90,7 @@ func (c *codecs) text(oid uint32, name string) codec {
 	found := codec{
 		append: appendText, schema: schemaOf(record.String), zero: `""`,
 		unavailable: c.placeholders.text, unavailableArray: c.placeholders.texts,
-		defaults: defaultForms[oid], strictItems: oid == oidTSVector,
+		defaults: defaultForms[oid], strictItems: oid == oidTSVector, short: shortTexts[oid],
 	}
 	if name != "" {
 		found.schema = named(record.String, name)
@@ -271,7 +272,7 @@ func (c *codecs) named(schema, name string) (codec, error) {
 func (c *codecs) enum(t Type) codec {
 	found := c.text(0, "")
 	found.schema = named(record.String, "io.debezium.data.Enum", record.Parameter{Name: "allowed", Value: t.Labels})
-	found.defaults, found.strictItems = enumDefault, true
+	found.defaults, found.strictItems, found.short = enumDefault, true, true
 	return found
 }
 

@@ -179,12 +179,16 @@ func (t *Table) setKey(r *pgoutput.Relation, names []string) error {
 // UnloggedKey returns the error for an UPDATE or DELETE of a table with a configured key of which old rows lack a column: a change of that column would
 // not reveal the old key, so only rows that never change can have such a key. The old rows of a partitioned table are those of its partitions.
 func UnloggedKey(r *pgoutput.Relation, column string, partitioned bool) error {
-	tables := "run ALTER TABLE " + quoteTable(r) + " REPLICA IDENTITY FULL"
-	if partitioned {
-		tables = "run ALTER TABLE ... REPLICA IDENTITY FULL for each partition of " + quoteTable(r)
-	}
-	return misfit(tables+" and choose another key until everything already in the WAL is published",
+	return misfit(FullIdentity(r, partitioned)+" and choose another key until everything already in the WAL is published",
 		"key column %s is not in the replica identity, so the WAL of UPDATE and DELETE lacks the old key", column)
+}
+
+// FullIdentity says how to have whole old rows in the WAL.
+func FullIdentity(r *pgoutput.Relation, partitioned bool) string {
+	if partitioned {
+		return "run ALTER TABLE ... REPLICA IDENTITY FULL for each partition of " + quoteTable(r)
+	}
+	return "run ALTER TABLE " + quoteTable(r) + " REPLICA IDENTITY FULL"
 }
 
 // misfit returns the error for a table that the configuration does not fit.
