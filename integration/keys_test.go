@@ -134,7 +134,11 @@ func TestKeysBeforeDDL(t *testing.T) {
 				CREATE TABLE uc (code text NOT NULL, v int); CREATE UNIQUE INDEX "uc Code" ON uc (code); ALTER TABLE uc REPLICA IDENTITY FULL;
 				CREATE SCHEMA going; CREATE TABLE fs (a int, b int, PRIMARY KEY (b, a)); CREATE TABLE fp (id int, v text) PARTITION BY LIST (v); CREATE TABLE fp1 PARTITION OF fp FOR VALUES IN ('a'); ALTER TABLE fp1 ADD PRIMARY KEY (id);
 				CREATE TABLE par (id int, v text); CREATE TABLE heir (PRIMARY KEY (id)) INHERITS (par); ALTER TABLE heir REPLICA IDENTITY FULL;
-				CREATE TYPE pair AS (id int, v text); CREATE TABLE typed OF pair (PRIMARY KEY (id)); ALTER TABLE typed REPLICA IDENTITY FULL`)
+				CREATE TYPE pair AS (id int, v text); CREATE TABLE typed OF pair (PRIMARY KEY (id)); ALTER TABLE typed REPLICA IDENTITY FULL;
+				CREATE TABLE nv (id int PRIMARY KEY, c int); INSERT INTO nv VALUES (1, NULL), (2, NULL), (3, 3)`)
+			if major >= 18 {
+				r.Exec("ALTER TABLE nv ADD CONSTRAINT nv_c NOT NULL c NOT VALID")
+			}
 			r.Setup()
 			r.StartPublisher()
 			r.Exec("INSERT INTO ty VALUES (1, 5, 'a=>1', '{sad,ok}')", "INSERT INTO ga VALUES (1, 'sad', '{1}')", "INSERT INTO f VALUES (1,'a')", "INSERT INTO fk VALUES (1,'a')", "INSERT INTO fs VALUES (1, 2)", "INSERT INTO fp VALUES (1, 'a')", "INSERT INTO ux VALUES ('a', 1, 0)", "INSERT INTO uc VALUES ('a', 0)")
@@ -148,7 +152,8 @@ func TestKeysBeforeDDL(t *testing.T) {
 				"UPDATE fp SET id = 2; DROP TABLE fp", "DELETE FROM uc", `DROP INDEX CONCURRENTLY IF EXISTS public."uc Code"`,
 				"CREATE UNIQUE INDEX a_ref ON ux (ref)", "REINDEX INDEX CONCURRENTLY ux_code", "ALTER TABLE ux ALTER code TYPE varchar(10)", "UPDATE ux SET v = 1", "DROP INDEX ux_code", "UPDATE ux SET v = 2",
 				"INSERT INTO heir VALUES (1, 'a')", "ALTER TABLE par RENAME id TO ident", "INSERT INTO typed VALUES (1, 'a')", "ALTER TYPE pair RENAME ATTRIBUTE id TO ident CASCADE",
-				"CREATE TABLE going.n (id int PRIMARY KEY); ALTER TABLE going.n REPLICA IDENTITY FULL; INSERT INTO going.n VALUES (1); DROP SCHEMA going CASCADE")
+				"CREATE TABLE going.n (id int PRIMARY KEY); ALTER TABLE going.n REPLICA IDENTITY FULL; INSERT INTO going.n VALUES (1); DROP SCHEMA going CASCADE",
+				"DELETE FROM nv WHERE id < 3", "ALTER TABLE nv ALTER c SET NOT NULL", "DELETE FROM nv")
 			r.StartPublisher()
 			r.Drain()
 			r.ExpectRecords("ty", `c {"id":1} null {"id":1,"n":5,"h":"{\"a\":\"1\"}","ms":["sad","ok"]}`, `c {"id":2} null {"id":2,"n":6,"h":"{\"b\":\"2\"}","ms":["ok"]}`)
@@ -161,6 +166,7 @@ func TestKeysBeforeDDL(t *testing.T) {
 			r.ExpectRecords("ux", `c {"code":"a"}`, `u {"code":"a"}`, `u {"ref":1}`)
 			r.ExpectRecords("heir", `c {"id":1}`)
 			r.ExpectRecords("typed", `c {"id":1}`)
+			r.ExpectRecords("nv", `d {"id":1} {"id":1,"c":null}`, `{"id":1} null`, `d {"id":2} {"id":2,"c":null}`, `{"id":2} null`, `d {"id":3} {"id":3,"c":0}`, `{"id":3} null`)
 			if records := r.Topic("going.n"); len(records) != 1 || string(records[0].Key) != `{"id":1}` {
 				t.Errorf("records of a dropped schema: %v", records)
 			}

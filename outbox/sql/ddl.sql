@@ -476,7 +476,8 @@ CREATE OR REPLACE FUNCTION pgtee.columns(tbl oid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $columns$
 BEGIN
     RETURN (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-        'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
+        'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint AS v
+            WHERE v.conrelid = a.attrelid AND v.contype = 'n' AND v.conkey = ARRAY[a.attnum] AND NOT v.convalidated),
         'default', CASE WHEN d.adbin IS NULL THEN NULL
             WHEN a.attname ~* 'passw|passp|pwd|secret|token|credential|api_?key|access_key|private_key|jwt' THEN '''<redacted>'''
             WHEN pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%' THEN pg_get_expr(d.adbin, d.adrelid)

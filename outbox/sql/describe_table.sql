@@ -7,7 +7,7 @@
 --   primary      whether the first of the keys is the primary key
 --   identity     columns that the WAL has for every old row; for leaves, those that all of them have. null: all columns, in every leaf
 --   partitioned  the rows are those of leaves, and old rows have the columns of the leaf's replica identity
---   not_null, generated, defaults
+--   not_null, generated, defaults. A NOT NULL that is NOT VALID (PostgreSQL 18) is none: older rows may have NULL
 -- The joins by LATERAL and OFFSET 0 use the index of each catalog: the planner expects many rows of a recursive query, and would read the whole catalog.
 -- It reads only tables, no caches, so that a STABLE function sees a table as it was when the command began, even if the command drops it. It does not
 -- pass the table to pg_get_expr(), which would lock it.
@@ -37,7 +37,9 @@ WITH RECURSIVE tree AS (
 ), identities AS ( -- a table without an identity has no old rows in the WAL
     SELECT count(*) OVER () AS total, i.columns FROM indexes AS i WHERE i.relkind = 'r' AND i.identifies
 ), attributes AS (
-    SELECT a.attname, a.attnum, a.attnotnull OR coalesce(y.typnotnull, false) AS not_null, a.attgenerated <> '' AS generated,
+    SELECT a.attname, a.attnum, a.attgenerated <> '' AS generated,
+        coalesce(y.typnotnull, false) OR a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint AS v
+            WHERE v.conrelid = a.attrelid AND v.contype = 'n' AND v.conkey = ARRAY[a.attnum] AND NOT v.convalidated) AS not_null,
         CASE WHEN a.attgenerated = '' AND a.atthasdef THEN (SELECT pg_get_expr(d.adbin, 0) FROM pg_attrdef AS d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) END AS expression
     FROM pg_attribute AS a LEFT JOIN pg_type AS y ON y.oid = a.atttypid WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
 )
