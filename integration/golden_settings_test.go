@@ -92,7 +92,8 @@ func goldenFlags(t *testing.T, settings map[string]string) (f settingFlags) {
 			f.keys(value)
 		case name == "transforms":
 			f.transform(t, value, settings)
-		case !slices.Contains(unmapped, name) && !strings.HasPrefix(name, "transforms."):
+		case strings.HasSuffix(name, ".converter.replace.null.with.default") && value == "false":
+		case !slices.Contains(unmapped, name) && !strings.HasPrefix(name, "transforms.") && !strings.HasPrefix(name, "predicates"):
 			t.Fatalf("the comparison does not know the setting %s=%s", name, value)
 		}
 	}
@@ -146,7 +147,7 @@ func (f *settingFlags) keys(value string) {
 func (f *settingFlags) transform(t *testing.T, name string, settings map[string]string) {
 	options := map[string]string{}
 	for key, value := range settings {
-		if option, ours := strings.CutPrefix(key, "transforms."+name+"."); ours {
+		if option, ours := strings.CutPrefix(key, "transforms."+name+"."); ours && option != "predicate" && option != "negate" {
 			options[option] = value
 		}
 	}
@@ -194,6 +195,10 @@ func (f *settingFlags) flatten(t *testing.T, options map[string]string) {
 		case "add.fields.prefix":
 			f.args = append(f.args, "--flat-prefix="+value)
 		case "add.headers.prefix":
+		case "replace.null.with.default":
+			if value != "false" {
+				t.Fatal("a NULL is never replaced here: capture with replace.null.with.default=false")
+			}
 		case "add.headers":
 			f.args = append(f.args, "--flat-headers", value)
 			for _, field := range strings.Split(value, ",") {

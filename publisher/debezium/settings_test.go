@@ -3,6 +3,7 @@ package debezium
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,6 +18,26 @@ import (
 var ignored = []string{"plugin.name", "publication.autocreate.mode", "snapshot.mode", "slot.name",
 	"publication.name", "heartbeat.interval.ms", "key.converter", "value.converter", "key.converter.schemas.enable",
 	"schema.name.adjustment.mode", "field.name.adjustment.mode"} // of JSON they change nothing, unlike Debezium
+
+// ignorable reports whether a setting changes no records: one that is ignored, one that has the only value that ours can have, or a predicate, which says
+// what a transformation concerns: here its tables.
+func ignorable(name, value string) bool {
+	return slices.Contains(ignored, name) || name == "predicates" || strings.HasPrefix(name, "predicates.") ||
+		strings.HasSuffix(name, ".converter.replace.null.with.default") && value == "false"
+}
+
+// predicate reports whether an option of a transformation names its predicate.
+func predicate(option string) bool { return option == "predicate" || option == "negate" }
+
+// listsTables reports whether the settings say which tables have records in the capture.
+func (f *captured) listsTables() bool {
+	for _, name := range []string{"table.include.list", "table.exclude.list", "schema.include.list", "schema.exclude.list"} {
+		if f.settings[name] != "" {
+			return true
+		}
+	}
+	return false
+}
 
 // config turns Debezium's settings into ours.
 func (f *captured) config(t *testing.T) Config {
@@ -48,7 +69,7 @@ func (f *captured) transform(c *Config, tables []string) error {
 	}
 	options := map[string]string{}
 	for key, value := range f.settings {
-		if option, ours := strings.CutPrefix(key, "transforms."+name+"."); ours {
+		if option, ours := strings.CutPrefix(key, "transforms."+name+"."); ours && !predicate(option) {
 			options[option] = value
 		}
 	}
@@ -91,6 +112,10 @@ func flatten(c *Config, options map[string]string) (err error) {
 		case "add.headers":
 			c.Flat.Headers, err = ParseFlatFields(strings.Split(value, ","), option(options, "add.headers.prefix", flatFieldPrefix))
 		case "add.fields.prefix", "add.headers.prefix":
+		case "replace.null.with.default":
+			if value != "false" {
+				err = errors.New("a NULL is never replaced here: capture with false")
+			}
 		default:
 			err = errors.New("the comparison does not know this option")
 		}
@@ -127,6 +152,27 @@ func (f *captured) hidesOperation() bool {
 		return false
 	}
 	return !slices.ContainsFunc(slices.Concat(c.Flat.Fields, c.Flat.Headers), func(field FlatField) bool { return field.as == "__op" })
+}
+
+// TestSettings: settings that change no records are understood, others are refused.
+func TestSettings(t *testing.T) {
+	unwrap := map[string]string{"transforms": "u", "transforms.u.type": "io.debezium.transforms.ExtractNewRecordState"}
+	routed := map[string]string{"transforms": "u", "transforms.u.type": "io.debezium.transforms.outbox.EventRouter"}
+	for setting, base := range map[string]map[string]string{
+		"transforms.u.predicate=p": routed, "transforms.u.negate=true": routed, "predicates=p": routed, "predicates.p.pattern=outbox.*": routed,
+		"transforms.u.replace.null.with.default=false": unwrap, "value.converter.replace.null.with.default=false": unwrap,
+		"! transforms.u.replace.null.with.default=true": unwrap, "! value.converter.replace.null.with.default=true": unwrap, "! transforms.u.unknown=1": routed,
+	} {
+		text, refused := strings.CutPrefix(setting, "! ")
+		name, value, _ := strings.Cut(text, "=")
+		f := &captured{settings: maps.Clone(base)}
+		f.settings[name] = value
+		var config Config
+		var form shape.Config
+		if err := errors.Join(apply(&config, &form, name, value), f.transform(&config, nil)); (err != nil) != refused {
+			t.Errorf("%s: %v", setting, err)
+		}
+	}
 }
 
 func option(options map[string]string, name, missing string) string {
@@ -189,7 +235,7 @@ func apply(c *Config, form *shape.Config, name, value string) (err error) {
 			applyMask(form, mask, value)
 			return nil
 		}
-		if !slices.Contains(ignored, name) && !strings.HasPrefix(name, "transforms") {
+		if !ignorable(name, value) && !strings.HasPrefix(name, "transforms") {
 			return errors.New("the comparison does not know this setting")
 		}
 	}
