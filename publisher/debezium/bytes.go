@@ -21,7 +21,11 @@ func (c *codecs) binary(oid uint32, typmod int32) codec {
 	case oidBytea:
 		return c.bytes(c.raw.bytea)
 	case oidBit, oidVarbit:
-		return c.bits(typmod, defaultForms[oid])
+		found := c.bits(typmod, defaultForms[oid])
+		if oid == oidVarbit || typmod < 0 {
+			found.lossy = "use the type bit(n)"
+		}
+		return found
 	}
 	return codec{}
 }

@@ -15,7 +15,7 @@ func (c *codecs) interval() codec {
 	if c.modes.Intervals == IntervalString {
 		return codec{append: appendISOInterval, schema: named(record.String, "io.debezium.time.Interval"), zero: `"P0Y0M0DT0H0M0S"`}
 	}
-	return codec{append: appendInterval, schema: named(record.Int64, "io.debezium.time.MicroDuration"), zero: "0"}
+	return codec{append: appendInterval, schema: named(record.Int64, "io.debezium.time.MicroDuration"), zero: "0", lossy: "use --interval-handling-mode string"}
 }
 
 // appendInterval encodes "1 year 2 mons -3 days +04:05:06.789" (IntervalStyle postgres) as microseconds, for interval.handling.mode=numeric. A value

@@ -332,3 +332,50 @@ func TestKeysOfARetry(t *testing.T) {
 		}
 	}
 }
+
+// TestLossyKeys: the operator is told of each key whose form may give two rows one key, and of no other.
+func TestLossyKeys(t *testing.T) {
+	for _, test := range []struct {
+		settings string
+		column   pgoutput.Column
+		values   [2]string // of two rows
+		lossy    bool
+	}{
+		{"decimal.handling.mode=double", pgoutput.Column{Type: oidNumeric, TypeMod: numericMod(19, 0)}, [2]string{"1790000000000000001", "1790000000000000002"}, true},
+		{"decimal.handling.mode=double", pgoutput.Column{Type: oidNumeric, TypeMod: numericMod(15, 2)}, [2]string{"1234567890123.45", "1234567890123.46"}, false},
+		{"", pgoutput.Column{Type: oidNumeric, TypeMod: numericMod(19, 0)}, [2]string{"1790000000000000001", "1790000000000000002"}, false},
+		{"decimal.handling.mode=double", pgoutput.Column{Type: oidMoney, TypeMod: -1}, [2]string{"$92,233,720,368,547,758.07", "$92,233,720,368,547,758.06"}, true},
+		{"money.fraction.digits=0", pgoutput.Column{Type: oidMoney, TypeMod: -1}, [2]string{"$1.10", "$1.20"}, true},
+		{"time.precision.mode=connect", pgoutput.Column{Type: oidTimestamp, TypeMod: -1}, [2]string{"2026-01-01 00:00:00.0001", "2026-01-01 00:00:00.0009"}, true},
+		{"time.precision.mode=connect", pgoutput.Column{Type: oidTimestamp, TypeMod: 3}, [2]string{"2026-01-01 00:00:00.001", "2026-01-01 00:00:00.009"}, false},
+		{"time.precision.mode=connect", pgoutput.Column{Type: oidTime, TypeMod: -1}, [2]string{"00:00:00.0001", "00:00:00.0009"}, true},
+		{"", pgoutput.Column{Type: oidTimestamp, TypeMod: -1}, [2]string{"2026-01-01 00:00:00.0001", "2026-01-01 00:00:00.0009"}, false},
+		{"", pgoutput.Column{Type: oidTimeTZ, TypeMod: -1}, [2]string{"10:00:00+00", "12:00:00+02"}, true},
+		{"time.precision.mode=structured", pgoutput.Column{Type: oidTimeTZ, TypeMod: -1}, [2]string{"10:00:00+00", "12:00:00+02"}, false},
+		{"", pgoutput.Column{Type: oidInterval, TypeMod: -1}, [2]string{"1 mon", "30 days 10:30:00"}, true},
+		{"interval.handling.mode=string", pgoutput.Column{Type: oidInterval, TypeMod: -1}, [2]string{"1 mon", "30 days 10:30:00"}, false},
+		{"", pgoutput.Column{Type: oidVarbit, TypeMod: 8}, [2]string{"1", "01"}, true},
+		{"", pgoutput.Column{Type: oidBit, TypeMod: 2}, [2]string{"10", "01"}, false},
+		{"", pgoutput.Column{Type: 1187, TypeMod: -1}, [2]string{`{"1 mon"}`, `{"30 days 10:30:00"}`}, true},
+	} {
+		test.column.Name, test.column.Key = "k", true
+		relation := &pgoutput.Relation{OID: 2, Schema: "public", Name: "t", Identity: 'd', Columns: []pgoutput.Column{test.column}}
+		found := ""
+		e := New(Config{Modes: modesOf(t, test.settings), Warn: func(finding, _ string) { found += finding }})
+		plan, err := e.plan(t.Context(), relation, record.Place{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys [2]string
+		for i, text := range test.values {
+			key, err := plan.appendKey(nil, &row{true, []value{{pgoutput.Text, []byte(text)}}}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys[i] = string(key)
+		}
+		if same := keys[0] == keys[1]; same != test.lossy || (found == "table-key-lossy") != test.lossy {
+			t.Errorf("%s, type %d: keys %q, warned %q", test.settings, test.column.Type, keys, found)
+		}
+	}
+}

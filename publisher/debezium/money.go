@@ -10,11 +10,15 @@ func (c *codecs) money() codec {
 	n := &c.numerics
 	switch c.modes.Decimals {
 	case DecimalDouble:
-		return codec{append: n.moneyAs(appendDecimalDouble), schema: schemaOf(record.Double), zero: "0.0"}
+		return codec{append: n.moneyAs(appendDecimalDouble), schema: schemaOf(record.Double), zero: "0.0", lossy: exactDecimals}
 	case DecimalString:
 		return codec{append: n.moneyAs(decimalString(0)), schema: schemaOf(record.String), zero: zeroDecimal(digits)}
 	}
-	return codec{append: n.moneyAs(n.rounded(digits)), schema: named(record.Bytes, nameDecimal, parameter("scale", digits)), zero: `"AA=="`}
+	found := codec{append: n.moneyAs(n.rounded(digits)), schema: named(record.Bytes, nameDecimal, parameter("scale", digits)), zero: `"AA=="`}
+	if digits < 2 {
+		found.lossy = "use --money-fraction-digits 2"
+	}
+	return found
 }
 
 // rounded is like decimal, but rounds half away from zero, as Debezium does for money.

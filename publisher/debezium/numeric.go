@@ -21,7 +21,11 @@ func (c *codecs) numeric(typmod int32) codec {
 	precision, scale := numericPrecision(typmod)
 	switch c.modes.Decimals {
 	case DecimalDouble:
-		return codec{append: appendDecimalDouble, schema: schemaOf(record.Double), zero: "0.0", defaults: defaultForms[oidNumeric]}
+		found := codec{append: appendDecimalDouble, schema: schemaOf(record.Double), zero: "0.0", defaults: defaultForms[oidNumeric]}
+		if typmod < 0 || precision > doubleDigits {
+			found.lossy = exactDecimals
+		}
+		return found
 	case DecimalString:
 		return codec{
 			append: decimalString(scale), schema: schemaOf(record.String), zero: zeroDecimal(scale),
@@ -34,6 +38,9 @@ func (c *codecs) numeric(typmod int32) codec {
 	schema := named(record.Bytes, nameDecimal, parameter("scale", scale), parameter("connect.decimal.precision", precision))
 	return codec{append: c.numerics.decimal(scale), schema: schema, zero: `"AA=="`, defaults: defaultForms[oidNumeric]}
 }
+
+// exactDecimals is how to avoid decimals that are rounded to doubles.
+const exactDecimals = "use --decimal-handling-mode precise or string"
 
 // numericPrecision reads the precision (16 bits) and the scale (11 bits, signed) from the typmod of numeric(p,s), which is offset by VARHDRSZ
 // (numeric.c, numeric_typmod_scale). Without a typmod both are 0.

@@ -118,6 +118,7 @@ func (e *Encoder) plan(ctx context.Context, relation *pgoutput.Relation, at reco
 	}
 	t.markMissing(&known, e.config.Framing != nil)
 	e.warnOfFilter(t, known.Partitioned)
+	e.warnOfLossyKey(t)
 	t.texts = t.textual(shape.Columns)
 	if e.config.Framing != nil {
 		t.schemas = e.describe(t)

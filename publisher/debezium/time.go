@@ -21,11 +21,15 @@ func (c *codecs) temporal(oid uint32, typmod int32) codec {
 	case oidTimestamp:
 		found = c.timestamp(typmod)
 	case oidTimeTZ:
-		found = codec{append: appendTimeZone, schema: named(record.String, "io.debezium.time.ZonedTime"), zero: `"00:00:00Z"`}
+		found = codec{append: appendTimeZone, schema: named(record.String, "io.debezium.time.ZonedTime"), zero: `"00:00:00Z"`,
+			lossy: "use --time-precision-mode structured, or the type timestamptz"}
 	case oidTimestampTZ:
 		found = codec{append: timestampZone(typmod), schema: named(record.String, "io.debezium.time.ZonedTimestamp"), zero: `"1970-01-01T00:00:00Z"`}
 	case oidInterval:
 		found = c.interval()
+	}
+	if c.modes.Times == TimeConnect && (oid == oidTime || oid == oidTimestamp) && !milliseconds(typmod) {
+		found.lossy = "use --time-precision-mode adaptive"
 	}
 	found.defaults = defaultForms[oid]
 	return found

@@ -29,6 +29,7 @@ type codec struct {
 	strictItems bool        // Debezium's schema allows no NULL element in an array of this type
 	detachable  bool        // values may be stored out of line, and there is no placeholder: the field is optional, so that null can stand for them
 	omitted     bool        // has no field in rows
+	lossy       string      // how to avoid that different values look the same; "": they never do, apart from the lower bounds of arrays
 	short       bool        // values are never stored out of line, although there is a placeholder for those of the schema's type
 }
 
@@ -190,7 +191,7 @@ func (c *codecs) array(element uint32, typmod int32, delimiter byte) (codec, err
 		item.schema.Optional = true
 	}
 	return codec{
-		append: a.append, schema: arrayOf(item.schema), zero: "[]", omitted: item.omitted,
+		append: a.append, schema: arrayOf(item.schema), zero: "[]", omitted: item.omitted, lossy: item.lossy,
 		unavailable: item.unavailableArray, detachable: item.unavailableArray == "",
 	}, nil
 }

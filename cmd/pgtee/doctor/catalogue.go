@@ -126,6 +126,7 @@ var Catalogue = []Area{
 		{"value-undecodable", problem, "The server cannot send a value in the WAL as UTF-8.", "Correct the row, drop the slot, run `pgtee setup`, `pgtee repair --accept-divergence`, then copy what is missing."},
 		{"change-unencodable", problem, "A change cannot be encoded.", "Exclude the table (--exclude-tables), publish it in another form, or report the defect."},
 		{"outbox-row-updated", warning, "A row of an outbox table was updated. Its event is in Kafka as it was inserted.", "Insert a new row for a new event."},
+		{"table-key-lossy", warning, "Different rows of a table may have the same record key, because the form of a key column does not show all of its value.", "Choose the handling mode or type that the log names, then publish the table again with a signal of type resync."},
 		{"filter-needs-full", warning, "A table has a filter, long values, and no whole old rows in the WAL: a row that an UPDATE brings into the filter lacks the values that the statement left unchanged.", "Run `ALTER TABLE … REPLICA IDENTITY FULL`, then publish the table again with a signal of type resync."},
 		{"event-table-unfit", warning, "A table matches a pattern of --event-table and lacks the columns of an outbox: it is published like any other table, and no resync repeats its rows.", "Name the outbox tables one by one, or add the columns."},
 	}},
