@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf16"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // NameAdjustment says how names that Avro does not allow are changed. It combines Debezium's schema.name.adjustment.mode and
@@ -44,6 +46,30 @@ func (a NameAdjustment) fieldName(name, record string) string {
 		return name
 	}
 	return a.name(name)
+}
+
+// fieldNames returns the names of a struct's fields, which differ. Of fields whose adjusted names are equal, one that Avro allows as it is keeps its name,
+// otherwise the first one; the others have the form of Unicode: whoever adds such a column must not be able to halt the publisher.
+func (a NameAdjustment) fieldNames(s *record.Schema) []string {
+	names, taken := make([]string, len(s.Fields)), make(map[string]bool, len(s.Fields))
+	for i, f := range s.Fields {
+		if name := a.fieldName(f.Name, s.Name); name == f.Name && !taken[name] {
+			names[i], taken[name] = name, true
+		}
+	}
+	for i, f := range s.Fields {
+		if names[i] != "" {
+			continue
+		}
+		if names[i] = a.fieldName(f.Name, s.Name); taken[names[i]] {
+			names[i] = Unicode.name(f.Name)
+		}
+		for taken[names[i]] {
+			names[i] += "_"
+		}
+		taken[names[i]] = true
+	}
+	return names
 }
 
 // name adjusts a single name, one UTF-16 unit at a time as Java does (Debezium, SchemaNameAdjuster.validFullname).

@@ -1,6 +1,8 @@
 package avro
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,14 +47,13 @@ func TestSchemaRefused(t *testing.T) {
 		deep = &record.Schema{Type: record.Array, Items: deep}
 	}
 	for want, s := range map[string]*record.Schema{
-		`"a-b" and "a_b" of p.t.Value would both be a_b`: event("p.t.Value", record.Field{Name: "a-b", Schema: number}, record.Field{Name: "a_b", Schema: number}),
-		"two different structs, p.t-1.V and p.t_1.V":     event("p.E", record.Field{Name: "a", Schema: event("p.t-1.V")}, record.Field{Name: "b", Schema: event("p.t_1.V")}),
-		"two different structs, p.V and p.V":             event("p.E", record.Field{Name: "a", Schema: event("p.V")}, record.Field{Name: "b", Schema: event("p.V", record.Field{Name: "x", Schema: number})}),
-		"deeper than 32 levels":                          deep,
-		`unknown schema type "uint8"`:                    {Type: "uint8"},
-		"has no schema of its items":                     {Type: record.Array},
-		"field a: its default":                           event("p.V", record.Field{Name: "a", Schema: &record.Schema{Type: record.Int32, Default: []byte(`"x"`)}}),
-		"parameter scale of":                             {Type: record.Bytes, Name: decimalName, Parameters: []record.Parameter{{Name: "scale", Value: "x"}}},
+		"two different structs, p.t-1.V and p.t_1.V": event("p.E", record.Field{Name: "a", Schema: event("p.t-1.V")}, record.Field{Name: "b", Schema: event("p.t_1.V")}),
+		"two different structs, p.V and p.V":         event("p.E", record.Field{Name: "a", Schema: event("p.V")}, record.Field{Name: "b", Schema: event("p.V", record.Field{Name: "x", Schema: number})}),
+		"deeper than 32 levels":                      deep,
+		`unknown schema type "uint8"`:                {Type: "uint8"},
+		"has no schema of its items":                 {Type: record.Array},
+		"field a: its default":                       event("p.V", record.Field{Name: "a", Schema: &record.Schema{Type: record.Int32, Default: []byte(`"x"`)}}),
+		"parameter scale of":                         {Type: record.Bytes, Name: decimalName, Parameters: []record.Parameter{{Name: "scale", Value: "x"}}},
 	} {
 		if text, err := schemaText(s, Underscore); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q: %s, %v", want, text, err)
@@ -60,6 +61,36 @@ func TestSchemaRefused(t *testing.T) {
 	}
 	if _, err := compile(deep, 0); err == nil {
 		t.Error("a schema of any depth is compiled")
+	}
+}
+
+// TestEqualNames: fields whose names Avro would make equal have different ones. A name that Avro allows stays, so that a new column renames no other.
+func TestEqualNames(t *testing.T) {
+	number := &record.Schema{Type: record.Int32}
+	for _, c := range []struct{ fields, want []string }{
+		{[]string{"a b", "a_b"}, []string{"a_u0020b", "a_b"}},
+		{[]string{"a_b", "a b"}, []string{"a_b", "a_u0020b"}},
+		{[]string{"a b", "a-b"}, []string{"a_b", "a_u002db"}},
+		{[]string{"a b", "a-b", "a_u002db"}, []string{"a_b", "a_u002db_", "a_u002db"}},
+		{[]string{"a", "a"}, []string{"a", "a_"}}, // a column and a field that is added to flat records
+		{[]string{"1", "_1"}, []string{"_u0031", "_1"}},
+	} {
+		s := &record.Schema{Type: record.Struct, Name: "p.t.Value"}
+		for _, name := range c.fields {
+			s.Fields = append(s.Fields, record.Field{Name: name, Schema: number})
+		}
+		text, err := schemaText(s, Underscore)
+		var schema struct{ Fields []struct{ Name string } }
+		if err == nil {
+			err = json.Unmarshal(text, &schema)
+		}
+		var got []string
+		for _, f := range schema.Fields {
+			got = append(got, f.Name)
+		}
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%q: %q, %v, want %q", c.fields, got, err, c.want)
+		}
 	}
 }
 

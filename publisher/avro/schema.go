@@ -211,13 +211,9 @@ func (t *translator) defineAnonymous(s *record.Schema) (full string, seen bool, 
 }
 
 func (t *translator) appendFields(b []byte, s *record.Schema, namespace string, depth int) ([]byte, error) {
-	names := make(map[string]string, len(s.Fields)) // adjusted name -> original name
+	names := t.names.fieldNames(s)
 	for i, f := range s.Fields {
-		name := t.names.fieldName(f.Name, s.Name)
-		if other, taken := names[name]; taken {
-			return nil, fmt.Errorf("the fields %q and %q of %s would both be %s in Avro: rename one, or choose the name adjustment avro_unicode", other, f.Name, s.Name, name)
-		}
-		names[name] = f.Name
+		name := names[i]
 		if i > 0 {
 			b = append(b, ',')
 		}
