@@ -79,7 +79,7 @@ func TestCompactedTopics(t *testing.T) {
 		"of somebody else":             {[]*kgo.Record{tombstone(1, "1/other/1/0/64/1"), {Topic: "shop.a", Offset: 2}}, false},
 		"a delete that was lost since": {[]*kgo.Record{tombstone(1, "1/s/1/0/A0/1")}, false},
 	} {
-		s := &source{cfg: &Config{Log: zap.NewNop()}, known: progress{Slot: "s", Cuts: []LSN{150}}, floor: 50, partitions: map[string]map[int32]*partition{"shop.a": {}}, strangers: map[string]bool{}}
+		s := &source{cfg: &Config{Log: zap.NewNop()}, known: progress{Slot: "s", Cuts: []LSN{150}}, floor: 50, partitions: map[string]map[int32]*partition{"shop.a": {}}, warned: map[string]bool{}}
 		p := s.begin("shop.a", 0)
 		p.resumed = true
 		var err error
