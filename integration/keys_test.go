@@ -231,6 +231,31 @@ func TestCatalogBehindTheLog(t *testing.T) {
 	r.Exec("INSERT INTO fresh VALUES (2, 6)")
 	r.Drain()
 	r.ExpectRecords("fresh", `c {"id":1} null {"id":1,"n":5}`, `c {"id":2} null {"id":2,"n":6}`)
+	r.freeze("fresh")
+	if got := r.Query("SELECT pgtee.is_new('fresh'::regclass)::text"); got != "false" {
+		t.Errorf("a table whose transaction the server has forgotten: is_new is %s, want false", got)
+	}
+}
+
+// freeze makes the server forget the state of the transaction that created a table, as it does after 200 million further ones.
+func (r *runner) freeze(table string) {
+	r.t.Helper()
+	r.must(harness.Eventually(time.Minute, func(context.Context) error {
+		r.Exec("CHECKPOINT") // it logs the running transactions, so that the slot can go on
+		r.Exec("INSERT INTO mark.mark SELECT coalesce(max(id), 0) + 1 FROM mark.mark")
+		if r.Query("SELECT (age(a.xmin) > age(s.catalog_xmin))::text FROM pg_attribute AS a, pg_replication_slots AS s WHERE a.attrelid = $1::text::regclass AND a.attname = 'tableoid' AND s.slot_name = $2", table, r.slot) != "true" {
+			return errors.New("the slot still needs the catalog from before the table")
+		}
+		return nil
+	}))
+	r.Exec("ALTER DATABASE template0 ALLOW_CONNECTIONS true")
+	for _, database := range []string{"template0", "template1", "postgres", r.database} {
+		conn := r.dial(r.server.URL(database))
+		r.in(conn, "VACUUM FREEZE")
+		r.must(conn.Close(r.ctx))
+	}
+	r.Exec("CHECKPOINT")
+	r.must(r.server.Restart(r.ctx))
 }
 
 // A copy brings no row back that is older than what the stream has told, whatever tells rows apart in the log.

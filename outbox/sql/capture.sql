@@ -489,7 +489,8 @@ END
 $published$;
 
 -- is_new(table) reports whether this transaction created a table. The pg_attribute row of a system column is never updated, so its xmin is the
--- transaction (or a subtransaction) that created the table. The id of a subtransaction is greater than that of its transaction.
+-- transaction (or a subtransaction) that created the table. The id of a subtransaction is greater than that of its transaction. The result is never null:
+-- pg_xact_status() returns null for an old transaction, whose status the server has discarded.
 CREATE OR REPLACE FUNCTION pgtee.is_new(tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $new$
 DECLARE
@@ -501,7 +502,7 @@ BEGIN
     ELSIF behind < -2147483648 THEN
         behind := behind + 4294967296;
     END IF;
-    RETURN pg_xact_status((mine + behind)::text::xid8) = 'in progress';
+    RETURN coalesce(pg_xact_status((mine + behind)::text::xid8) = 'in progress', false);
 EXCEPTION WHEN OTHERS THEN -- no transaction can have this id
     RETURN false;
 END
