@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"os/exec"
 	"slices"
@@ -110,7 +111,34 @@ CREATE FUNCTION pgtee.note(text, name) RETURNS void LANGUAGE plpgsql %[1]s AS 'B
 CREATE FUNCTION pgtee.sign(text, name) RETURNS void LANGUAGE plpgsql %[1]s AS 'BEGIN PERFORM pg_notify(''ran'', ''note by '' || session_user); END';
 CREATE PROCEDURE pgtee.put(INOUT note int, name, boolean, boolean) LANGUAGE plpgsql %[1]s AS 'BEGIN PERFORM pg_notify(''ran'', ''note by '' || session_user); END'`
 
-// Whoever owns a database can plant code in it. A superuser who logs in through the proxy does not run it.
+// plantedForOperators is what else the commands of an operator would call.
+const plantedForOperators = `CREATE TABLE pgtee.meta (slot name, version int);
+CREATE FUNCTION pgtee.narrowed() RETURNS oid[] LANGUAGE plpgsql AS 'BEGIN PERFORM pg_notify(''ran'', ''narrowed by '' || session_user); RETURN ''{}''; END';
+CREATE FUNCTION pgtee.published() RETURNS oid[] LANGUAGE sql AS $$SELECT pgtee.narrowed()$$;
+CREATE FUNCTION pgtee.tables(oid[]) RETURNS TABLE (tbl oid, root_name text, name text, listed boolean, reason text) LANGUAGE sql AS 'SELECT NULL::oid, NULL, NULL, NULL::boolean, NULL WHERE false';
+CREATE VIEW pgtee.widened AS SELECT unnest(pgtee.narrowed()) AS tbl;
+CREATE FUNCTION pgtee.rotate() RETURNS void LANGUAGE sql AS 'SELECT pgtee.narrowed()';
+CREATE FUNCTION pgtee.confirm(xid8) RETURNS void LANGUAGE sql AS 'SELECT pgtee.narrowed()';
+CREATE VIEW pgtee.signal AS SELECT ''::text AS id, ''::text AS type, ''::text AS data;
+CREATE FUNCTION pgtee.insert() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pgtee.narrowed(); RETURN NEW; END';
+CREATE TRIGGER insert INSTEAD OF INSERT ON pgtee.signal FOR EACH ROW EXECUTE FUNCTION pgtee.insert()`
+
+// operatorCommands are the uses of schema pgtee by commands and the publisher's housekeeping.
+func operatorCommands(ctx context.Context, url string) map[string]error {
+	_, uncaptured := outbox.Uncaptured(ctx, url, outbox.Selection{})
+	coverage := outbox.Coverage{ConnString: url}
+	defer coverage.Close(ctx)
+	_, _, _, look := coverage.Look(ctx)
+	horizon, confirm := outbox.Confirm(ctx, url, 0, outbox.Horizon{})
+	if confirm == nil {
+		_, confirm = outbox.Confirm(ctx, url, math.MaxUint64, horizon)
+	}
+	_, signal := outbox.SendSignal(ctx, url, &outbox.SignalRecord{Type: outbox.PauseSnapshot})
+	_, teardown := outbox.Teardown(ctx, outbox.SetupConfig{ConnString: url, Slot: "plant"})
+	return map[string]error{"status": uncaptured, "coverage": look, "rotate": outbox.Rotate(ctx, url), "confirm": confirm, "snapshot": signal, "teardown": teardown}
+}
+
+// Whoever owns a database can plant code in it. A superuser who logs in through the proxy, or runs a command, does not run it.
 func TestPlantedSchemaIsNotCalled(t *testing.T) {
 	for _, major := range []int{15, 18} {
 		for _, rights := range []string{"SECURITY INVOKER", "SECURITY DEFINER"} {
@@ -160,6 +188,17 @@ func TestPlantedSchemaIsNotCalled(t *testing.T) {
 				address, _ := serve(t, proxy.Config{Servers: []proxy.Server{{Address: server.Address()}}, Key: make([]byte, 32), RequireOutbox: true})
 				if _, err := open(t, login("postgres", address)); code(err) != "57P03" {
 					t.Errorf("with an outbox required: %v", err)
+				}
+				if _, err := mallory.Exec(t.Context(), plantedForOperators, pgx.QueryExecModeSimpleProtocol); err != nil {
+					t.Fatal(err)
+				}
+				for name, err := range operatorCommands(t.Context(), login("postgres", server.Address())) {
+					if err == nil || !strings.Contains(err.Error(), "schema pgtee belongs to mallory") {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+				if ran := notified(t, mallory); ran != "" {
+					t.Errorf("commands of a superuser: %q ran", ran)
 				}
 			})
 		}

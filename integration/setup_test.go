@@ -40,9 +40,13 @@ func TestSetupAndTeardown(t *testing.T) {
 				t.Errorf("after a sweep: %s", got)
 			}
 			r.Exec("CREATE TABLE lost (id int PRIMARY KEY); ALTER TABLE lost DROP CONSTRAINT lost_pkey", "CREATE TABLE full_before (id int); ALTER TABLE full_before REPLICA IDENTITY FULL")
+			r.Exec("CREATE PUBLICATION everything FOR TABLE empty")
+			open := r.session("BEGIN; ALTER TABLE empty ADD x int") // teardown does not wait for it
 			if out, code := r.Pgtee("teardown", "--postgres", r.URL(), "--slot", r.slot); code != 0 {
 				t.Fatalf("teardown exits with %d:\n%s", code, out)
 			}
+			r.in(open, "ROLLBACK")
+			r.Exec("DROP PUBLICATION everything")
 			if got := r.Query(objects); got != "0 0 0 0" {
 				t.Errorf("after teardown: %s, want nothing", got)
 			}

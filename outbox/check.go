@@ -267,6 +267,39 @@ func untrustedOwners(ctx context.Context, conn *pgconn.PgConn) (string, error) {
 	return got[0][0], nil
 }
 
+// untrustedSchema reports that these roles own parts of schema pgtee, if there are any.
+func (r *Report) untrustedSchema(roles string) {
+	if roles != "" {
+		r.problem("schema-untrusted", fmt.Sprintf("run this as %s; for event triggers, run DROP SCHEMA pgtee CASCADE and pgtee setup as a superuser", roles),
+			"schema pgtee belongs to %s: a superuser must not run its functions", roles)
+	}
+}
+
+// checkTrust returns Problems if parts of schema pgtee belong to a role whose code a superuser must not run. Whatever is read from the schema, or called in
+// it, may be that role's code: a table may be a view.
+func checkTrust(ctx context.Context, conn *pgconn.PgConn) error {
+	roles, err := untrustedOwners(ctx, conn)
+	if err != nil {
+		return err
+	}
+	var r Report
+	r.untrustedSchema(roles)
+	return r.Err()
+}
+
+// connectTrusted connects to use schema pgtee. The caller closes the connection.
+func connectTrusted(ctx context.Context, connString string) (*pgconn.PgConn, error) {
+	conn, err := connect(ctx, connString)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkTrust(ctx, conn); err != nil {
+		conn.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return conn, nil
+}
+
 // report says what the server lacks for setup.
 func (s *serverState) report(cfg SetupConfig) Report {
 	var r Report
@@ -276,10 +309,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 	if s.recovery {
 		r.problem("server-is-standby", "name the primary in --postgres", "the server is a standby")
 	}
-	if s.untrusted != "" {
-		r.problem("schema-untrusted", fmt.Sprintf("run this as %s; for event triggers, run DROP SCHEMA pgtee CASCADE and pgtee setup as a superuser", s.untrusted),
-			"schema pgtee belongs to %s: a superuser must not run its functions", s.untrusted)
-	}
+	r.untrustedSchema(s.untrusted)
 	if s.walLevel != "logical" {
 		r.problem("wal-level", s.set("wal_level", "'logical'", "restart the server"), "wal_level is %s, but logical decoding requires logical", s.walLevel)
 	}

@@ -19,7 +19,7 @@ func Confirm(ctx context.Context, connString string, acked LSN, horizon Horizon)
 	if horizon.lsn > acked {
 		return horizon, nil // not yet
 	}
-	conn, err := connect(ctx, connString)
+	conn, err := connectTrusted(ctx, connString)
 	if err != nil {
 		return horizon, err
 	}

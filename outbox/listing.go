@@ -128,7 +128,7 @@ func listRows(ctx context.Context, conn *pgconn.PgConn) (locked []string, err er
 
 // Uncaptured lists the selected tables whose UPDATE and DELETE are currently not captured.
 func Uncaptured(ctx context.Context, connString string, selection Selection) ([]Capture, error) {
-	conn, err := connect(ctx, connString)
+	conn, err := connectTrusted(ctx, connString)
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +183,9 @@ func (c *Coverage) Look(ctx context.Context) (done, uncaptured []Capture, holder
 			c.Close(context.WithoutCancel(ctx))
 		}
 	}()
+	if err := checkTrust(ctx, c.conn); err != nil { // each time: the schema may be another one by now
+		return nil, nil, nil, err
+	}
 	if _, err := listRows(ctx, c.conn); err != nil {
 		return nil, nil, nil, err
 	}

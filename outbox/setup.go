@@ -248,7 +248,7 @@ func (s *serverState) reportMade(cfg SetupConfig, made *serverState, report *Rep
 // Rotate truncates the outbox tables that are no longer written to: notes stay for one to two hours. Their content is in the WAL, so publishing does not
 // depend on them.
 func Rotate(ctx context.Context, connString string) error {
-	conn, err := connect(ctx, connString)
+	conn, err := connectTrusted(ctx, connString)
 	if err != nil {
 		return err
 	}

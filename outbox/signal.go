@@ -120,7 +120,7 @@ func SendSignal(ctx context.Context, connString string, s *SignalRecord) (id str
 	if err != nil {
 		return "", err
 	}
-	conn, err := connect(ctx, connString)
+	conn, err := connectTrusted(ctx, connString)
 	if err != nil {
 		return "", err
 	}

@@ -15,6 +15,10 @@ func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	var report Report
+	report.untrustedSchema(server.untrusted)
+	if err := report.Err(); err != nil {
+		return report, err
+	}
 	if server.slot != nil && server.slot.active {
 		return report, fmt.Errorf("slot %s is in use by server process %s: stop the publisher, then run pgtee teardown again", cfg.Slot, server.slot.pid)
 	}
@@ -47,26 +51,40 @@ func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
 		return report, err
 	}
 	if server.installed {
-		if err := restoreIdentities(ctx, conn, &report); err != nil {
+		if err := restoreIdentities(ctx, conn, server, &report); err != nil {
 			return report, fmt.Errorf("give back the replica identity of tables that had lost their key: %w", err)
 		}
 	}
 	return report, remove(rest)
 }
 
+// restorableSQL returns the tables that pgtee made FULL, except those whose UPDATE or DELETE somebody else publishes. Like replicatorsSQL it reads only the
+// definitions of publications. bySchemaSQL also excepts the tables of published schemas, which exist since PostgreSQL 15.
+const (
+	restorableSQL = `SELECT c.oid::regclass FROM pgtee.widened AS w JOIN pg_class AS c ON c.oid = w.tbl
+		WHERE c.relreplident = 'f' AND NOT EXISTS (SELECT FROM pg_publication AS p WHERE (p.pubupdate OR p.pubdelete) AND (p.puballtables
+			OR EXISTS (SELECT FROM pg_publication_rel AS r WHERE r.prpubid = p.oid
+				AND r.prrelid IN (SELECT c.oid UNION SELECT a.relid FROM pg_partition_ancestors(c.oid) AS a))))`
+	bySchemaSQL = ` AND NOT EXISTS (SELECT FROM pg_publication AS p JOIN pg_publication_namespace AS s ON s.pnpubid = p.oid
+		WHERE (p.pubupdate OR p.pubdelete) AND s.pnnspid IN (SELECT c.relnamespace
+			UNION SELECT r.relnamespace FROM pg_partition_ancestors(c.oid) AS a JOIN pg_class AS r ON r.oid = a.relid))`
+)
+
 // restoreIdentities gives back the default replica identity to the tables that pgtee made FULL, unless a publication needs FULL for their UPDATE and
 // DELETE. It alters each table in a transaction of its own. A table that is locked, or belongs to another role, keeps FULL.
-func restoreIdentities(ctx context.Context, conn *pgconn.PgConn, report *Report) error {
+func restoreIdentities(ctx context.Context, conn *pgconn.PgConn, server *serverState, report *Report) error {
 	if got, err := rows(ctx, conn, "SELECT to_regclass('pgtee.widened') IS NOT NULL"); err != nil || got[0][0] != "t" { // of an older pgtee
 		return err
 	}
-	got, err := rows(ctx, conn, `SELECT c.oid::regclass FROM pgtee.widened AS w JOIN pg_class AS c ON c.oid = w.tbl JOIN pg_namespace AS n ON n.oid = c.relnamespace
-		WHERE c.relreplident = 'f' AND NOT EXISTS (SELECT FROM pg_publication_tables AS m JOIN pg_publication AS p ON p.pubname = m.pubname
-			WHERE m.schemaname = n.nspname AND m.tablename = c.relname AND (p.pubupdate OR p.pubdelete))`)
-	if err != nil {
+	if err := execute(ctx, conn, lockTimeout); err != nil {
 		return err
 	}
-	if err := execute(ctx, conn, lockTimeout); err != nil {
+	sql := restorableSQL
+	if server.version >= 150000 {
+		sql = restorableSQL + bySchemaSQL
+	}
+	got, err := rows(ctx, conn, sql)
+	if err != nil {
 		return err
 	}
 	for _, row := range got {
