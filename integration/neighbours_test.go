@@ -78,7 +78,7 @@ func TestCopyOfTheDatabase(t *testing.T) {
 			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
 			r.Exec("CREATE TABLE old (id int PRIMARY KEY, v int)", "INSERT INTO old VALUES (1, 1)")
 			r.Setup()
-			r.Exec("ALTER TABLE old ALTER v SET DEFAULT 0")
+			r.Exec("ALTER TABLE old ALTER v SET DEFAULT 0", "SELECT setval('pgtee.horizon', 50000000)")
 			admin := r.dial(r.server.URL("postgres"))
 			defer admin.Close(r.ctx)
 			staging := r.database + "_staging"
@@ -86,6 +86,11 @@ func TestCopyOfTheDatabase(t *testing.T) {
 			conn := r.dial(r.server.URL(staging))
 			r.in(conn, "CREATE TABLE n (id int PRIMARY KEY, v int)", "INSERT INTO n VALUES (1, 0)", "ALTER TABLE old DROP CONSTRAINT old_pkey", "UPDATE old SET v = 2",
 				"ALTER TABLE n DROP COLUMN id", "UPDATE n SET v = 1", "ALTER TABLE n SET UNLOGGED", "DROP TABLE n")
+			confirmed := false
+			r.must(conn.QueryRow(r.ctx, "SELECT bool_or(pgtee.confirmed(xmin)) FROM old").Scan(&confirmed))
+			if confirmed {
+				t.Error("in a copy a row is confirmed that nobody has published")
+			}
 			const known = "SELECT (SELECT count(*) FROM pgtee.was) || ' ' || (SELECT count(*) FROM pgtee.widened)"
 			before, after := "", ""
 			r.must(conn.QueryRow(r.ctx, known).Scan(&before))

@@ -64,13 +64,20 @@ $publish$;
 
 -- confirmed(xmin) reports whether the events of the transaction that wrote a row are committed in Kafka, so that the application may delete the row from its own
 -- outbox table, with its own privileges. A publisher with --event-table advances the horizon. Rows written before first_xid, when the slot was
--- created, are never published, and therefore never confirmed. The horizon is a sequence, because a table would be replicated by others.
+-- created, are never published, and therefore never confirmed; nor are those in a copy of the database. The horizon is a sequence, because a table would be
+-- replicated by others.
+--
+-- xmin has 32 bits of a transaction id. The full id is the one that is less than 2^30 above the ids that the snapshot knows (the row may be the
+-- caller's own) and less than 2^32 below that.
 CREATE SEQUENCE IF NOT EXISTS pgtee.horizon MINVALUE 0;
 
 CREATE OR REPLACE FUNCTION pgtee.confirmed(written xid) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $confirmed$
-    SELECT coalesce(bool_and(h.is_called AND age(written) > age(h.last_value::text::xid8::xid) AND age(written) <= age(m.first_xid::xid)), false)
-    FROM pgtee.meta AS m, pgtee.horizon AS h
+    SELECT coalesce(bool_and(h.is_called AND r.xid >= m.first_xid::text::int8 AND r.xid < h.last_value), false)
+    FROM pgtee.meta AS m, pgtee.horizon AS h, pg_control_system() AS c, pg_database AS d,
+        (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8 + 1073741824) AS top (xid),
+        LATERAL (SELECT top.xid - mod(top.xid - written::text::int8, 4294967296)) AS r (xid)
+    WHERE m.system_identifier = c.system_identifier AND m.database_oid = d.oid AND d.datname = current_database()
 $confirmed$;
 
 CREATE OR REPLACE FUNCTION pgtee.confirm(through xid8) RETURNS void
