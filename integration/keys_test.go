@@ -131,7 +131,7 @@ func TestKeysBeforeDDL(t *testing.T) {
 				CREATE TABLE ty (id qty PRIMARY KEY, n small, h hstore, ms mood[]); CREATE TABLE ga (id int PRIMARY KEY, m mood DEFAULT 'ok', q qty[]);
 				CREATE TABLE f (id int PRIMARY KEY, v text NOT NULL); ALTER TABLE f REPLICA IDENTITY FULL; CREATE TABLE fk (LIKE f, PRIMARY KEY (id)); ALTER TABLE fk REPLICA IDENTITY FULL;
 				CREATE TABLE ux (code text NOT NULL, ref int NOT NULL, v int); CREATE UNIQUE INDEX ux_code ON ux (code); ALTER TABLE ux REPLICA IDENTITY FULL;
-				CREATE TABLE uc (code text NOT NULL, v int); CREATE UNIQUE INDEX "uc Code" ON uc (code); ALTER TABLE uc REPLICA IDENTITY FULL;
+				CREATE TABLE kx (code text NOT NULL, v int); ALTER TABLE kx REPLICA IDENTITY FULL; CREATE TABLE uc (code text NOT NULL, v int); CREATE UNIQUE INDEX "uc Code" ON uc (code); ALTER TABLE uc REPLICA IDENTITY FULL;
 				CREATE SCHEMA going; CREATE TABLE fs (a int, b int, PRIMARY KEY (b, a)); CREATE TABLE fp (id int, v text) PARTITION BY LIST (v); CREATE TABLE fp1 PARTITION OF fp FOR VALUES IN ('a'); ALTER TABLE fp1 ADD PRIMARY KEY (id);
 				CREATE TABLE par (id int, v text); CREATE TABLE heir (PRIMARY KEY (id)) INHERITS (par); ALTER TABLE heir REPLICA IDENTITY FULL;
 				CREATE TYPE pair AS (id int, v text); CREATE TABLE typed OF pair (PRIMARY KEY (id)); ALTER TABLE typed REPLICA IDENTITY FULL;
@@ -150,6 +150,7 @@ func TestKeysBeforeDDL(t *testing.T) {
 				"INSERT INTO fk VALUES (2,'b'); UPDATE fk SET v='c' WHERE id=1", "ALTER TABLE fk DROP CONSTRAINT fk_pkey, ADD PRIMARY KEY (v)", "UPDATE fk SET id = 3 WHERE id = 1",
 				"BEGIN; INSERT INTO fs VALUES (3, 4); ALTER TABLE fs DROP CONSTRAINT fs_pkey; INSERT INTO fs VALUES (5, 6); DROP TABLE fs; COMMIT",
 				"UPDATE fp SET id = 2; DROP TABLE fp", "DELETE FROM uc", `DROP INDEX CONCURRENTLY IF EXISTS public."uc Code"`,
+				"INSERT INTO kx VALUES ('a', 1), ('a', 2)", "DELETE FROM kx WHERE v = 2", "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS kx_code ON public.kx(code)", "UPDATE kx SET v = 3",
 				"CREATE UNIQUE INDEX a_ref ON ux (ref)", "REINDEX INDEX CONCURRENTLY ux_code", "ALTER TABLE ux ALTER code TYPE varchar(10)", "UPDATE ux SET v = 1", "DROP INDEX ux_code", "UPDATE ux SET v = 2",
 				"INSERT INTO heir VALUES (1, 'a')", "ALTER TABLE par RENAME id TO ident", "INSERT INTO typed VALUES (1, 'a')", "ALTER TYPE pair RENAME ATTRIBUTE id TO ident CASCADE",
 				"CREATE TABLE going.n (id int PRIMARY KEY); ALTER TABLE going.n REPLICA IDENTITY FULL; INSERT INTO going.n VALUES (1); DROP SCHEMA going CASCADE",
@@ -158,6 +159,7 @@ func TestKeysBeforeDDL(t *testing.T) {
 			r.Drain()
 			r.ExpectRecords("ty", `c {"id":1} null {"id":1,"n":5,"h":"{\"a\":\"1\"}","ms":["sad","ok"]}`, `c {"id":2} null {"id":2,"n":6,"h":"{\"b\":\"2\"}","ms":["ok"]}`)
 			r.ExpectRecords("uc", `c {"code":"a"}`, `d {"code":"a"}`, `{"code":"a"} null`)
+			r.ExpectRecords("kx", `c -`, `c -`, `d -`, `- null`, `u {"code":"a"}`)
 			r.ExpectRecords("ga", `c {"id":1} null {"id":1,"m":"sad","q":[1]}`, `c {"id":2} null {"id":2,"m":"ok","q":[2]}`)
 			r.ExpectRecords("f", `c {"id":1}`, `c {"id":2}`, `u {"id":1}`, `d {"id":2}`, `{"id":2} null`)
 			r.ExpectRecords("fk", `c {"id":1}`, `c {"id":2}`, `u {"id":1}`, `u {"v":"c"}`)

@@ -35,8 +35,9 @@ BEGIN
         IF outlines <> '{}' THEN
             was := pgtee.before(touched || heirs, outlines, changed, '{}', tg_tag = 'ALTER TABLE');
         END IF;
-        IF tg_tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]concurrently[[:>:]]' THEN
-            was := jsonb_set(was, '{parts}', (was -> 'parts') || pgtee.was_detached(touched));
+        IF tg_tag IN ('ALTER TABLE', 'CREATE INDEX') AND pgtee.is_concurrent() THEN
+            was := CASE tg_tag WHEN 'ALTER TABLE' THEN jsonb_set(was, '{parts}', (was -> 'parts') || pgtee.was_detached(touched))
+                ELSE jsonb_set(was, '{tables}', (was -> 'tables') || pgtee.kept_tables()) END;
         END IF;
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not read the definitions from before %: %', tg_tag, sqlerrm;
@@ -253,8 +254,8 @@ BEGIN
         IF touched <> '{}' OR types <> '{}' THEN
             outlines := pgtee.outlines(touched);
             was := pgtee.before(touched, outlines, pgtee.altered(touched, outlines), types, false);
-        ELSIF tg_tag = 'DROP INDEX' AND current_query() ~* '[[:<:]]concurrently[[:>:]]' THEN
-            was := pgtee.was_dropped();
+        ELSIF tg_tag = 'DROP INDEX' AND pgtee.is_concurrent() THEN
+            was := jsonb_build_object('tables', pgtee.kept_tables(), 'types', jsonb_build_object());
         END IF;
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not read the definitions from before %: %', tg_tag, sqlerrm;
@@ -309,15 +310,24 @@ BEGIN
 END
 $after$;
 
--- on_alter() runs before ALTER TABLE and DROP INDEX, for three commands:
+-- is_concurrent() reports whether the client's Query may be a CONCURRENTLY command. PostgreSQL refuses such a command in a Query of several statements, so a
+-- long text, in which the search would take as long for each of its commands, is none.
+CREATE OR REPLACE FUNCTION pgtee.is_concurrent() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $concurrent$
+BEGIN
+    RETURN octet_length(current_query()) < 65536 AND current_query() ~* '[[:<:]]concurrently[[:>:]]';
+END
+$concurrent$;
+
+-- on_alter() runs before ALTER TABLE, CREATE INDEX and DROP INDEX, for three commands. It looks at the first 65536 characters of the Query:
 --   SET UNLOGGED                       is refused by PostgreSQL for a member of a publication. If the text of the command makes a table unlogged,
 --                                      on_alter() removes the table from its publications. If the table stays logged after all, on_ddl() adds it
 --                                      again. docs/client-visible.md has the workaround if the text does not name the table, or if another
 --                                      transaction has locked the publication.
 --   DETACH PARTITION ... CONCURRENTLY    commits before on_ddl() runs, which then finds nothing about the partition in the catalog. on_alter() keeps
 --                                      the partition's OID in a setting of the session, which outlives the transaction.
---   DROP INDEX CONCURRENTLY            commits before on_drop() runs. on_alter() keeps the table's description in a setting, which is signed, because
---                                      a client can write it. The transaction itself must not write anything before the command.
+--   CREATE, DROP INDEX CONCURRENTLY    commits before on_ddl() or on_drop() runs. on_alter() keeps the table's description in a setting, which is
+--                                      signed, because a client can write it. The transaction itself must not write anything before the command.
 CREATE OR REPLACE FUNCTION pgtee.on_alter() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $alter$
 DECLARE
@@ -326,14 +336,14 @@ DECLARE
     place pg_catalog.int4; -- number of the ALTER TABLE in the query, from 1; null: not known
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT; -- if a function runs the command, the second line has its text; lc_messages determines the words and quotes around it
-    IF pg_catalog.concat_ws(' ', pg_catalog.current_query(), stack) OPERATOR(pg_catalog.!~*) '[[:<:]](unlogged|concurrently)[[:>:]]' THEN
+    IF tg_tag OPERATOR(pg_catalog.<>) 'ALTER TABLE' THEN
+        IF pgtee.is_concurrent() THEN
+            PERFORM pg_catalog.set_config('pgtee.kept', pgtee.keeping(pg_catalog.current_query()), false);
+        END IF;
         RETURN;
     END IF;
-    query := pg_catalog.current_query();
-    IF tg_tag OPERATOR(pg_catalog.=) 'DROP INDEX' THEN
-        IF query OPERATOR(pg_catalog.~*) '[[:<:]]concurrently[[:>:]]' THEN
-            PERFORM pg_catalog.set_config('pgtee.dropping', pgtee.dropping(query), false);
-        END IF;
+    query := pg_catalog."left"(pg_catalog.current_query(), 65536);
+    IF pg_catalog.concat_ws(' ', query, pg_catalog."left"(stack, 65536)) OPERATOR(pg_catalog.!~*) '[[:<:]](unlogged|concurrently)[[:>:]]' THEN
         RETURN;
     END IF;
     stack := pg_catalog.substring(stack, pg_catalog.concat(pg_catalog.chr(10), '.*'));
@@ -380,18 +390,21 @@ BEGIN
 END
 $detaching$;
 
--- dropping(query) returns the signed description of the table whose index a query drops CONCURRENTLY, after the table's OID. It looks up names as
--- made_unlogged() does.
-CREATE OR REPLACE FUNCTION pgtee.dropping(query text) RETURNS text
-LANGUAGE plpgsql STABLE AS $dropping$
+-- keeping(query) returns the signed descriptions, by OID, of the table of a unique index that a query creates or drops CONCURRENTLY, and of its root. It looks
+-- up names as made_unlogged() does.
+CREATE OR REPLACE FUNCTION pgtee.keeping(query text) RETURNS text
+LANGUAGE plpgsql STABLE AS $keeping$
 DECLARE
-    found pg_catalog._text := pg_catalog.regexp_match(pg_catalog."left"(query, 65536),
+    made    pg_catalog._text := pg_catalog.regexp_match(query, pg_catalog.concat('[[:<:]]create[[:space:]]+unique[[:space:]]+index[[:space:]]+concurrently[[:space:]]+(?:(?:if[[:space:]]+not[[:space:]]+exists[[:space:]]+)?',
+        pgtee.name_pattern(), '[[:space:]]+)?on[[:space:]]+(?:only[[:space:]]+)?', pgtee.name_pattern()), 'i');
+    dropped pg_catalog._text := pg_catalog.regexp_match(query,
         pg_catalog.concat('[[:<:]]drop[[:space:]]+index[[:space:]]+concurrently[[:space:]]+(?:if[[:space:]]+exists[[:space:]]+)?', pgtee.name_pattern()), 'i');
-    tbl   pg_catalog.oid := (SELECT i.indrelid FROM pg_catalog.pg_index AS i WHERE i.indexrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(found[1]) AND i.indisunique);
+    tbl     pg_catalog.oid := CASE WHEN made IS NOT NULL THEN pg_catalog.to_regclass(made[2])
+        ELSE (SELECT i.indrelid FROM pg_catalog.pg_index AS i WHERE i.indexrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(dropped[1]) AND i.indisunique) END;
 BEGIN
-    RETURN CASE WHEN tbl IS NOT NULL THEN pgtee.sign_description(pg_catalog.concat(tbl, ' ', pgtee.describe_table(tbl))) ELSE '' END;
+    RETURN CASE WHEN tbl IS NOT NULL THEN pgtee.sign_description(pgtee.describe_tables(ARRAY[tbl, pg_catalog.pg_partition_root(tbl)::pg_catalog.oid])::pg_catalog.text) ELSE '' END;
 END
-$dropping$;
+$keeping$;
 
 -- sign_description(body) returns the signature of a text, which holds for the statement that runs now, and the text.
 CREATE OR REPLACE FUNCTION pgtee.sign_description(body text) RETURNS text
@@ -401,24 +414,20 @@ BEGIN
 END
 $sign$;
 
--- was_dropped() returns what before() returned for DROP INDEX CONCURRENTLY, if on_alter() kept the description; otherwise null.
-CREATE OR REPLACE FUNCTION pgtee.was_dropped() RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $dropped$
+-- kept_tables() returns the descriptions that on_alter() kept for the command that runs now, by OID.
+CREATE OR REPLACE FUNCTION pgtee.kept_tables() RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $kept$
 DECLARE
-    kept constant text := current_setting('pgtee.dropping', true);
-    body constant text := substr(kept, 66);
+    kept constant text := current_setting('pgtee.kept', true);
 BEGIN
-    IF kept <> '' AND kept = pgtee.sign_description(body) THEN
-        RETURN jsonb_build_object('tables', jsonb_build_object(split_part(body, ' ', 1), substr(body, strpos(body, ' ') + 1)::jsonb), 'types', jsonb_build_object());
-    END IF;
-    RETURN NULL;
+    RETURN CASE WHEN kept <> '' AND kept = pgtee.sign_description(substr(kept, 66)) THEN substr(kept, 66)::jsonb ELSE '{}' END;
 END
-$dropped$;
+$kept$;
 
 -- name_pattern() returns a regular expression that captures the name of a table, with or without its schema.
 CREATE OR REPLACE FUNCTION pgtee.name_pattern() RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $pattern$
-    SELECT '((?:(?:"(?:[^"]|"")+"|[^[:space:]".;*]+)[[:space:]]*[.][[:space:]]*)?(?:"(?:[^"]|"")+"|[^[:space:]".;*]+))'
+    SELECT '((?:(?:"(?:[^"]|"")+"|[^[:space:]".;*()]+)[[:space:]]*[.][[:space:]]*)?(?:"(?:[^"]|"")+"|[^[:space:]".;*()]+))'
 $pattern$;
 
 -- made_unlogged(query, place) returns the table that the ALTER TABLE with this number in the query makes unlogged; if the number is null, all tables that
