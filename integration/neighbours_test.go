@@ -36,7 +36,7 @@ func TestNativeSubscriptionBesideUs(t *testing.T) {
 			r.StartProxy()
 			conn := r.dial(r.ProxyURL("postgres", "app"))
 			defer conn.Close(r.ctx)
-			r.in(conn, "INSERT INTO t VALUES (1, 'a')", "UPDATE t SET v = 'b'", "CREATE TABLE made (id int PRIMARY KEY)", "ALTER TABLE t ADD CONSTRAINT short CHECK (length(v) < 9)")
+			r.in(conn, "SET exit_on_error = on", "INSERT INTO t VALUES (1, 'a')", "UPDATE t SET v = 'b'", "CREATE TABLE made (id int PRIMARY KEY)", "ALTER TABLE t ADD CONSTRAINT short CHECK (length(v) < 9)")
 			r.must(harness.Eventually(30*time.Second, func(context.Context) error {
 				if got := other.Query("SELECT coalesce(string_agg(id || v, ' '), '') FROM t"); got != "1b" {
 					return fmt.Errorf("the subscriber has %q, want 1b", got)

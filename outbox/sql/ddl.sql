@@ -4,7 +4,7 @@
 -- determine how names and constants of defaults are printed are not the client's.
 CREATE OR REPLACE FUNCTION pgtee.on_ddl() RETURNS event_trigger
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off
-    SET quote_all_identifiers = off SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' AS $ddl$
+    SET quote_all_identifiers = off SET exit_on_error = off SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' AS $ddl$
 DECLARE
     touched  oid[]; -- tables that the command has created or altered
     heirs    oid[]; -- and further ones, which it has altered without reporting them
@@ -225,7 +225,7 @@ $remember$;
 
 CREATE OR REPLACE FUNCTION pgtee.on_drop() RETURNS event_trigger
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off
-    SET quote_all_identifiers = off SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' AS $drop$
+    SET quote_all_identifiers = off SET exit_on_error = off SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' AS $drop$
 DECLARE
     touched  oid[];
     types    oid[] := '{}';
@@ -329,7 +329,7 @@ $concurrent$;
 --   CREATE, DROP INDEX CONCURRENTLY    commits before on_ddl() or on_drop() runs. on_alter() keeps the table's description in a setting, which is
 --                                      signed, because a client can write it. The transaction itself must not write anything before the command.
 CREATE OR REPLACE FUNCTION pgtee.on_alter() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER AS $alter$
+LANGUAGE plpgsql SECURITY DEFINER SET exit_on_error = off AS $alter$
 DECLARE
     stack pg_catalog.text;
     query pg_catalog.text;

@@ -3,9 +3,9 @@
 -- functions here and the publisher can read.
 
 -- key() returns the secret, or null in a copy of the database, from which nothing is published. The subtransaction that reads the secret is rolled
--- back, which releases its lock on pgtee.meta: otherwise the client would hold the lock.
+-- back, which releases its lock on pgtee.meta: otherwise the client would hold the lock. With exit_on_error its end would be that of the session.
 CREATE OR REPLACE FUNCTION pgtee.key() RETURNS bytea
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $key$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' SET exit_on_error = off AS $key$
 DECLARE
     secret bytea;
 BEGIN
@@ -21,7 +21,7 @@ $key$;
 -- utf8(text) returns the bytes of a text in UTF-8. In a SQL_ASCII database, and for a text that is invalid in the database's encoding, as the name of a role
 -- that was created in another database may be, it returns the bytes unchanged: the publisher knows how to handle them.
 CREATE OR REPLACE FUNCTION pgtee.utf8(text) RETURNS bytea
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $utf8$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET exit_on_error = off AS $utf8$
 BEGIN
     RETURN CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN textsend($1) ELSE convert_to($1, 'UTF8') END;
 EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN

@@ -172,9 +172,9 @@ $put$;
 --
 -- A signed note is a message that only this function can have written, for this transaction: byte 2, HMAC-SHA256 of the rest with the secret of
 -- pgtee.meta, as in emit(), then record_send() of the row below. The subtransaction that reads the secret is rolled back, which releases its lock on
--- pgtee.meta.
+-- pgtee.meta. With exit_on_error its end would be that of the session.
 CREATE OR REPLACE FUNCTION pgtee.store(payload text, role name, signed boolean) RETURNS pg_catalog.pg_lsn
-LANGUAGE plpgsql AS $store$
+LANGUAGE plpgsql SET exit_on_error = off AS $store$
 DECLARE
     raw     constant pg_catalog.bytea := pg_catalog.decode(pg_catalog."left"(payload, 16), 'base64');
     sender  constant pg_catalog.text := pg_catalog.concat(pg_catalog.current_setting('application_name'),
