@@ -495,6 +495,9 @@ func TestCaptureOfTheUnusual(t *testing.T) {
 				"CREATE TABLE s2 (id int PRIMARY KEY)", "ALTER TABLE/* a; */s2 SET -- why; because\n UNLOGGED",
 				"CREATE TABLE f (id int PRIMARY KEY, v int); INSERT INTO f VALUES (1, 1)", "ALTER TABLE f DROP CONSTRAINT f_pkey", "ALTER TABLE f REPLICA IDENTITY FULL", "ALTER TABLE f ADD PRIMARY KEY (id)",
 				"DO $$ BEGIN ASSERT (SELECT relreplident = 'f' FROM pg_class WHERE relname = 'f'); END $$",
+				"CREATE FUNCTION full_identity(t regclass) RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE format(''ALTER TABLE %s REPLICA IDENTITY FULL'', t); END'",
+				"CREATE TABLE f2 (id int PRIMARY KEY); ALTER TABLE f2 DROP CONSTRAINT f2_pkey", "SELECT full_identity('f2')", "ALTER TABLE f2 ADD PRIMARY KEY (id)",
+				"DO $$ BEGIN ASSERT (SELECT relreplident = 'f' FROM pg_class WHERE relname = 'f2'); END $$",
 				"CREATE UNLOGGED TABLE bulk (id int); INSERT INTO bulk VALUES (1), (2)", "ALTER TABLE bulk SET LOGGED",
 				"CREATE TABLE orders (id int PRIMARY KEY, v int); INSERT INTO orders VALUES (1, 1)", "ALTER TABLE orders ADD y int /* do not set unlogged */", "UPDATE orders SET y = 1")
 			r.must(harness.Eventually(30*time.Second, func(context.Context) error {

@@ -114,12 +114,19 @@ BEGIN
 END
 $listed$;
 
--- capture_after(tag, touched, changed) calls capture() for the changed tables or, if these are not known, for the touched ones.
+-- capture_after(tag, touched, changed) calls capture() for the changed tables or, if these are not known, for the touched ones. If the user has set a replica
+-- identity, pgtee leaves it as it is from then on: the text of the command says so, which is in the Query or, if a function ran it, in PG_CONTEXT. The text is
+-- searched only for a table that has REPLICA IDENTITY FULL now: sweep() forgets the others.
 CREATE OR REPLACE FUNCTION pgtee.capture_after(tag text, touched oid[], changed oid[]) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $capture$
+DECLARE
+    stack text;
 BEGIN
-    IF tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
-        DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user has set the identity: from now on pgtee leaves it as it is
+    IF tag = 'ALTER TABLE' AND changed IS DISTINCT FROM '{}' AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = ANY (touched) AND c.relreplident = 'f') THEN
+        GET DIAGNOSTICS stack = PG_CONTEXT;
+        IF concat_ws(' ', left(current_query(), 65536), left(stack, 65536)) ~* 'replica[[:space:]]+identity' THEN
+            DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched);
+        END IF;
     END IF;
     RETURN pgtee.capture(coalesce(changed, touched), true);
 EXCEPTION WHEN OTHERS THEN -- the command is recorded even then
