@@ -20,12 +20,14 @@ type tableCapture struct {
 	key        string // the constraint of its primary key, quoted for SQL; "": it has none
 	usable     bool   // the primary key can be its replica identity
 	usableIfIn bool   // it could be if its generated columns were in the WAL
+	grant      string // the command without which the owner of schema pgtee cannot list the table; "": it can
 }
 
 const uncapturedSQL = `
 	SELECT t.name, t.root_name, t.listed, coalesce(t.reason, ''), c.relkind, c.relpersistence = 'u', c.relreplident, pgtee.virtual(c.oid),
-	       coalesce(quote_ident(k.conname), ''), coalesce(i.good AND NOT i.unsent, false), coalesce(i.good AND i.unsent, false)
-	FROM pgtee.tables(pgtee.published()) AS t JOIN pg_class AS c ON c.oid = t.tbl
+	       coalesce(quote_ident(k.conname), ''), coalesce(i.good AND NOT i.unsent, false), coalesce(i.good AND i.unsent, false),
+	       CASE WHEN NOT pg_has_role(we.nspowner, c.relowner, 'USAGE') THEN format('GRANT %I TO %I', pg_get_userbyid(c.relowner), pg_get_userbyid(we.nspowner)) ELSE '' END
+	FROM pgtee.tables(pgtee.published()) AS t JOIN pg_class AS c ON c.oid = t.tbl JOIN pg_namespace AS we ON we.nspname = 'pgtee'
 	LEFT JOIN pg_constraint AS k ON k.conrelid = c.oid AND k.contype = 'p'
 	LEFT JOIN LATERAL (SELECT i.indislive AND i.indisvalid AND i.indimmediate AS good, pgtee.unsent(i.indrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1]) AS unsent
 		FROM pg_index AS i WHERE i.indexrelid = k.conindid) AS i ON true
@@ -36,7 +38,7 @@ func readUncaptured(ctx context.Context, conn *pgconn.PgConn, selection Selectio
 	got, err := rows(ctx, conn, uncapturedSQL)
 	for _, row := range got {
 		is := func(i int) bool { return row[i] == "t" }
-		t := tableCapture{row[0], row[1], is(2), row[3], row[4], is(5), row[6], is(7), row[8], is(9), is(10)}
+		t := tableCapture{row[0], row[1], is(2), row[3], row[4], is(5), row[6], is(7), row[8], is(9), is(10), row[11]}
 		if t.fails() || selection.includes(t.root) {
 			list = append(list, t)
 		}
@@ -52,6 +54,8 @@ func (t tableCapture) repair() string {
 	alter := "ALTER TABLE " + t.name + " "
 	full := alter + "REPLICA IDENTITY FULL"
 	switch {
+	case t.grant != "":
+		return t.grant
 	case t.kind == "f":
 		return "capture it on the server that stores it"
 	case t.kind == "p": // ALTER TABLE does not change the persistence of a partitioned table

@@ -102,6 +102,30 @@ func TestOutboxOfAnOrdinaryRole(t *testing.T) {
 			t.Errorf("%d: %d tables of the outbox are published, want 4", i, n)
 		}
 	}
+	c.exec(admin, "CREATE ROLE app; CREATE TABLE public.theirs (id int PRIMARY KEY); ALTER TABLE public.theirs OWNER TO app")
+	about := func() (found []outbox.Finding) {
+		report, err := outbox.Check(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range report.Findings {
+			if strings.Contains(f.Text, "public.theirs") {
+				found = append(found, f)
+			}
+		}
+		return found
+	}
+	found := about()
+	if len(found) != 1 || found[0].ID != "table-uncaptured" || found[0].Repair != "GRANT app TO keeper" {
+		t.Fatalf("check of a table of another role: %v", found)
+	}
+	c.exec(admin, found[0].Repair)
+	if _, err := outbox.Setup(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if found := about(); len(found) > 0 {
+		t.Errorf("check of a table of another role after its repair: %v", found)
+	}
 	c.exec(admin, "CREATE VIEW auditor AS SELECT kind FROM pgtee.outbox_0; ALTER TABLE pgtee.outbox DROP COLUMN sql")
 	if _, err := outbox.Setup(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "drop what of yours depends on it, then run pgtee setup again") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("setup with a view of the outbox: %v", err)
