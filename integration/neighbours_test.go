@@ -57,17 +57,20 @@ func TestDumpRestoresForAnOrdinaryRole(t *testing.T) {
 	r := newRunner(t, must(t, sharedBinary), server, "message")
 	r.Exec("CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE m (id int PRIMARY KEY) PARTITION BY LIST (id)", "CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1)", "INSERT INTO t VALUES (1)")
 	r.Setup()
-	copied := newRunner(t, must(t, sharedBinary), server, "message")
-	r.Exec("DO $$ BEGIN CREATE ROLE app LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
-	r.Exec("ALTER DATABASE " + copied.database + " OWNER TO app")
-	file := r.dir + "/dump"
-	script := fmt.Sprintf(`pg_dump -Fc -f %[1]s '%[2]s' && pg_restore --list %[1]s | grep -v ' pgtee' > %[1]s.list && pg_restore --exit-on-error --no-owner --use-list=%[1]s.list -d '%[3]s' %[1]s`,
-		file, r.URL(), copied.DirectURL("app", "restore"))
-	if out, err := exec.CommandContext(r.ctx, "bash", "-c", script).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if got := copied.Query("SELECT (SELECT count(*) FROM t) || ' ' || (SELECT count(*) FROM pg_event_trigger) || ' ' || (SELECT count(*) FROM pg_publication)"); got != "1 0 0" {
-		t.Errorf("rows, event triggers, publications: %s, want 1 0 0", got)
+	for _, options := range []string{"", "-N pgtee --no-publications"} {
+		copied := newRunner(t, must(t, sharedBinary), server, "message")
+		r.Exec("DO $$ BEGIN CREATE ROLE app LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+		r.Exec("ALTER DATABASE " + copied.database + " OWNER TO app")
+		file := r.dir + "/dump"
+		script := fmt.Sprintf(`pg_dump %[4]s -Fc -f %[1]s '%[2]s' && pg_restore --list %[1]s | grep -v ' pgtee' > %[1]s.list && pg_restore --exit-on-error --no-owner --use-list=%[1]s.list -d '%[3]s' %[1]s`,
+			file, r.URL(), copied.DirectURL("app", "restore"), options)
+		if out, err := exec.CommandContext(r.ctx, "bash", "-c", script).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if got := copied.Query("SELECT (SELECT count(*) FROM t) || ' ' || (SELECT count(*) FROM pg_event_trigger) || ' ' || (SELECT count(*) FROM pg_publication)"); got != "1 0 0" {
+			t.Errorf("rows, event triggers, publications: %s, want 1 0 0", got)
+		}
+		copied.Exec("ALTER TABLE t DROP CONSTRAINT t_pkey", "UPDATE t SET id = 2")
 	}
 }
 
