@@ -46,6 +46,14 @@ func TestNativeSubscriptionBesideUs(t *testing.T) {
 			if out, _ := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot); !strings.Contains(out, "publication everything replicates the tables of schema pgtee") {
 				t.Errorf("check does not name the publication:\n%s", out)
 			}
+			r.Exec("CREATE PUBLICATION by_schema FOR TABLES IN SCHEMA public", "INSERT INTO made VALUES (1)") // the cure
+			other.Exec("CREATE TABLE made (id int PRIMARY KEY)", "ALTER SUBSCRIPTION sub_"+r.database+" SET PUBLICATION by_schema")
+			r.must(harness.Eventually(30*time.Second, func(context.Context) error {
+				if got := other.Query("SELECT count(*)::text FROM made"); got != "1" {
+					return fmt.Errorf("the subscriber has %s rows of a table that was added, want 1", got)
+				}
+				return nil
+			}))
 		})
 	}
 }

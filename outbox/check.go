@@ -351,8 +351,8 @@ func (s *serverState) report(cfg SetupConfig) Report {
 			"TimescaleDB is installed: its create_hypertable() refuses a table that is in a publication")
 	}
 	for _, name := range s.replicators {
-		r.warn("outbox-replicated", "start the proxies with --outbox message, with which no table of pgtee is ever written, and suppress this finding with --ignore outbox-replicated",
-			"publication %s replicates the tables of schema pgtee as well: with --outbox table its subscribers receive the notes, or stop because they lack these tables", name)
+		r.warn("outbox-replicated", "let the subscribers use a publication that lists schemas or tables (ALTER SUBSCRIPTION ... SET PUBLICATION); or, if they need neither REFRESH nor new subscriptions, start the proxies with --outbox message, with which no table of pgtee is ever written, and suppress this finding with --ignore outbox-replicated",
+			"publication %s replicates the tables of schema pgtee as well: CREATE SUBSCRIPTION and ALTER SUBSCRIPTION ... REFRESH PUBLICATION fail where these tables are missing; with --outbox table the subscribers receive the notes, or stop", name)
 	}
 	if s.version >= 170000 && s.standbys > 0 && s.syncSlots == "" {
 		r.warn("standbys-unsynchronised", "set synchronized_standby_slots to the standbys' physical slots and reload",

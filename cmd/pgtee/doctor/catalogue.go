@@ -61,7 +61,7 @@ var Catalogue = []Area{
 		{"subscription-beside", warning, "A logical replication subscription writes into this database. Its rows are published without an author.", "Exclude its tables, or ignore the finding with --ignore."},
 		{"transaction-old", warning, "An old transaction, or a forgotten prepared one, makes the server retain all WAL since it began.", "End it."},
 		{"timescaledb", warning, "create_hypertable() of TimescaleDB refuses tables that are in a publication.", "Take the table out of its publication (\\d names it) in the same transaction, before the call; ignore the finding with --ignore."},
-		{"outbox-replicated", warning, "A publication that is not pgtee's covers schema pgtee: its subscribers receive the notes, or stop because they lack the table.", "Give the proxies --outbox message, and ignore the finding with --ignore."},
+		{"outbox-replicated", warning, "A publication that is not pgtee's covers schema pgtee: new subscriptions and ALTER SUBSCRIPTION ... REFRESH PUBLICATION fail because the subscriber lacks its tables, and running ones receive the notes, or stop.", "Replicate with a publication that lists schemas or tables. If the subscribers need no REFRESH, give the proxies --outbox message, and ignore the finding with --ignore."},
 	}},
 	{"Roles", []Entry{
 		{"replication-privilege", problem, "The role lacks the privilege to use replication slots.", "Run what check prints: ALTER ROLE … REPLICATION, or its equivalent on a managed service."},
