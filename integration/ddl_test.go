@@ -39,6 +39,12 @@ func TestDDLIsRecordedOnce(t *testing.T) {
 			if got := renamed.Objects[0].Columns[1].Name; got != "d" {
 				t.Errorf("second column after it was renamed: %s, want d", got)
 			}
+			if major >= 17 {
+				r.Exec("ALTER DATABASE " + r.database + " SET event_triggers = off")
+				if out, _ := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot); !strings.Contains(out, "ALTER DATABASE "+r.database+" RESET event_triggers") {
+					t.Errorf("check says nothing of sessions without event triggers:\n%s", out)
+				}
+			}
 		})
 	}
 }

@@ -15,6 +15,7 @@ type surroundings struct {
 	skew          time.Duration // of the server's clock; positive: it is fast
 	expires       string        // when the role's password expires, if that is soon; else ""
 	triggersOff   bool          // event_triggers (17+)
+	untriggered   [][2]string   // roles and databases whose own event_triggers is off, and the command that resets it
 	idleTimeout   string        // idle_replication_slot_timeout (18+); "" or "0": none
 	senders       int           // active walsenders
 	subscriptions []string      // native subscriptions that write into this database
@@ -37,6 +38,15 @@ const surroundingsSQL = `
 	       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'),
 	       coalesce((SELECT greatest(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - restart_lsn, 0)::int8
 	           FROM pg_replication_slots WHERE slot_name = $1), 0)`
+
+// untriggeredSQL lists the roles and databases that have event_triggers = off of their own, and how to reset it.
+const untriggeredSQL = `
+	SELECT concat_ws(' ', 'role ' || quote_ident(r.rolname), CASE WHEN r.oid IS NULL THEN 'all roles' END, 'in database ' || quote_ident(d.datname)),
+	       CASE WHEN r.oid IS NULL AND d.oid IS NOT NULL THEN 'ALTER DATABASE ' || quote_ident(d.datname)
+	           ELSE concat('ALTER ROLE ', coalesce(quote_ident(r.rolname), 'ALL'), ' IN DATABASE ' || quote_ident(d.datname)) END || ' RESET event_triggers'
+	FROM pg_db_role_setting AS s LEFT JOIN pg_roles AS r ON r.oid = s.setrole LEFT JOIN pg_database AS d ON d.oid = s.setdatabase
+	WHERE (s.setdatabase = 0 OR d.datname = current_database()) AND EXISTS (SELECT FROM unnest(s.setconfig) AS c WHERE c ~* '^event_triggers=(off?|false|no|f|n|0)$')
+	ORDER BY 1`
 
 // oldestSQL lists what prevents the slot from advancing. Without pg_read_all_stats a role sees only transactions of its own roles.
 const oldestSQL = `
@@ -64,6 +74,12 @@ func (s *serverState) inspectSurroundings(ctx context.Context, conn *pgconn.PgCo
 	}
 	for _, row := range got {
 		s.subscriptions = append(s.subscriptions, row[0])
+	}
+	if got, err = rows(ctx, conn, untriggeredSQL); err != nil {
+		return err
+	}
+	for _, row := range got {
+		s.untriggered = append(s.untriggered, [2]string{row[0], row[1]})
 	}
 	old := cfg.OldTransaction
 	if old == 0 {
@@ -93,6 +109,9 @@ func (s *serverState) reportSurroundings(cfg SetupConfig, r *Report) {
 	}
 	if s.triggersOff {
 		r.warn("event-triggers-off", s.set("event_triggers", "on", "SELECT pg_reload_conf()"), "event_triggers is off: DDL is recorded only from notes, and new tables are captured late")
+	}
+	for _, u := range s.untriggered {
+		r.warn("event-triggers-off", "run "+u[1], "event_triggers is off for %s: DDL of these sessions is not recorded, and their new tables are captured late", u[0])
 	}
 	if s.idleTimeout != "" && s.idleTimeout != "0" {
 		r.warn("slot-idle-timeout", s.set("idle_replication_slot_timeout", "0", "SELECT pg_reload_conf()"),
