@@ -7,7 +7,7 @@ type kind uint8
 
 const (
 	endOfText  kind = iota
-	unreadable      // the rest of the text cannot be read: an unterminated quote or comment, or a byte that may be half a character
+	unreadable      // the rest of the text cannot be read: an unterminated quote or comment, or an escape that may be half a character
 	word            // keyword or unquoted identifier
 	quoted          // "…" and U&"…"
 	literal         // '…' in every form, including continuations on further lines, and $$…$$
@@ -33,14 +33,9 @@ type lexer struct {
 	math  int  // before this offset, each + or - is an operator by itself: see skipOperator
 }
 
-// newLexer reads sql, which it neither keeps nor changes. A text with a zero byte is unreadable, since no message can carry one. So is, with MultiByte,
-// a text with any byte from 0x80 on: the byte after it may be the second half of a character, even if it looks like a quote.
+// newLexer reads sql, which it neither keeps nor changes. A text with a zero byte is unreadable, since no message can carry one.
 func newLexer(sql []byte, lexis Lexis) lexer {
-	bad := bytes.IndexByte(sql, 0) >= 0
-	for i := 0; lexis.MultiByte && !bad && i < len(sql); i++ {
-		bad = sql[i] >= 0x80
-	}
-	return lexer{sql: sql, lexis: lexis, bad: bad}
+	return lexer{sql: sql, lexis: lexis, bad: bytes.IndexByte(sql, 0) >= 0}
 }
 
 // Classes of a byte at the start of a token.
@@ -185,13 +180,21 @@ func (l *lexer) readWord() token {
 		}
 	}
 	end := l.pos + 1
-	for end < len(l.sql) && classes[l.sql[end]]&inName != 0 {
+	for end < len(l.sql) && (classes[l.sql[end]]&inName != 0 || l.isHalf(end)) {
 		end++
 	}
 	t := token{word, l.pos, end}
 	l.pos = end
 	return t
 }
+
+// isHalf reports whether a byte that is no letter or digit is, in a word, the second of a character: with MultiByte, behind a byte that is not ASCII. It
+// may also be a character of its own, which is never a quote and never starts a comment.
+func (l *lexer) isHalf(i int) bool {
+	return l.lexis.MultiByte && l.sql[i-1] >= 0x80 && bytes.IndexByte(halves, l.sql[i]) >= 0
+}
+
+var halves = []byte("@[\\]^`{|}~")
 
 // skipOperator skips the longest operator. An operator ends before a comment, and an operator that consists only of + - * / < > = does not end in +
 // or -, so that a=-1 is read as a = -1.

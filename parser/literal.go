@@ -42,7 +42,8 @@ func (l *lexer) readLiteral(start, open int, escapes bool) token {
 	}
 }
 
-// skipQuoted skips to the end of '…'.
+// skipQuoted skips to the end of '…'. With MultiByte it fails at a backslash that may be half a character instead of an escape, and at the two bytes
+// which are a backslash in SHIFT_JIS_2004 and half a character or two in other encodings.
 func (l *lexer) skipQuoted(escapes bool) bool {
 	for l.pos < len(l.sql) {
 		switch l.sql[l.pos] {
@@ -53,7 +54,14 @@ func (l *lexer) skipQuoted(escapes bool) bool {
 			}
 		case '\\':
 			if escapes {
+				if l.lexis.MultiByte && l.sql[l.pos-1] >= 0x80 {
+					return false
+				}
 				l.pos++
+			}
+		case '_':
+			if escapes && l.lexis.MultiByte && l.sql[l.pos-1] == 0x81 {
+				return false
 			}
 		}
 		l.pos++
@@ -109,7 +117,7 @@ func (l *lexer) readDollar() token {
 		return token{param, start, l.pos}
 	}
 	if classes[l.at(0)]&letter != 0 {
-		for l.pos < len(l.sql) && classes[l.sql[l.pos]]&(letter|digit) != 0 {
+		for l.pos < len(l.sql) && (classes[l.sql[l.pos]]&(letter|digit) != 0 || l.isHalf(l.pos)) {
 			l.pos++
 		}
 	}

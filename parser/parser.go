@@ -58,5 +58,5 @@ const (
 // Lexis holds the session settings that determine how SQL text is read.
 type Lexis struct {
 	StandardConformingStrings bool // off: backslashes escape in '…'
-	MultiByte                 bool // client_encoding is SJIS, BIG5, GBK, GB18030, UHC or JOHAB: second bytes may be ASCII
+	MultiByte                 bool // the text is in SJIS, BIG5, GBK, GB18030, UHC or JOHAB, as sent: second bytes may be ASCII
 }

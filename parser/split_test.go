@@ -114,8 +114,19 @@ func TestSplitMultiByte(t *testing.T) {
 	if _, ok := texts(t, "select 1; select 'a'", lexis); !ok {
 		t.Error("ASCII must be read in every encoding")
 	}
+	for _, sql := range []string{"select '\x83\x5c'; select 2", "select \x95\x5c\x83\x7c from \"\x83\x5c\"; select 2", "select '\x81_'; select 2", "select $\x83\x5c$ ; $\x83\x5c$; select 2"} {
+		if got, ok := texts(t, sql, lexis); !ok || len(got) != 2 {
+			t.Errorf("%q: %q, %v", sql, got, ok)
+		}
+	}
+	for _, sql := range []string{"select e'\x83\x5c'; select 2", "select E'\x81_', ';select 2;--'"} {
+		if _, ok := texts(t, sql, lexis); ok {
+			t.Errorf("%q must not be read: it may have an escape, or half a character", sql)
+		}
+	}
+	lexis.StandardConformingStrings = false
 	if _, ok := texts(t, "select '\x83\x5c'; select 2", lexis); ok {
-		t.Error("a byte that may begin a character whose second byte is ASCII must not be read")
+		t.Error("without standard_conforming_strings, a backslash must not be read that may be half a character")
 	}
 }
 

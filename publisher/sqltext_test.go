@@ -17,7 +17,9 @@ func TestTextIsReadAsTheSessionDid(t *testing.T) {
 	}{
 		{"standard", 0, `UPDATE t SET a = 'x\' WHERE b = 'secret'`, `UPDATE t SET a = $1 WHERE b = $2`},
 		{"backslash escapes", note.FlagBackslash, `UPDATE t SET a = 'it\'s', b = 'secret'`, `UPDATE t SET a = $1, b = $2`},
-		{"second byte is a quote", note.FlagMultiByte, "UPDATE t SET a = '\x83\x27', b = 'secret'", "<redacted>"},
+		{"second byte is a backslash", note.FlagMultiByte, "UPDATE t SET a = '\x83\x5c', b = 'secret'", "UPDATE t SET a = $1, b = $2"},
+		{"second byte may be an escape", note.FlagMultiByte, "UPDATE t SET a = E'\x83\x5c', b = 'secret'", "<redacted>"},
+		{"second byte may be an escape, nonstandard", note.FlagMultiByte | note.FlagBackslash, "UPDATE t SET a = '\x83\x5c', b = 'secret'", "<redacted>"},
 	}
 	for _, test := range tests {
 		n := notes{text: Normalised}
