@@ -167,7 +167,8 @@ func (p *phrase) prepared(s *Statement, first string) {
 	case "PREPARE":
 		p.prepare(s)
 	case "EXECUTE":
-		s.Note, s.Tx, s.Name = InBlock, Execute, p.name()
+		s.Note, s.Tx = InBlock, Execute
+		p.execute(s)
 	case "DEALLOCATE":
 		p.accept("PREPARE")
 		if p.isWord(p.token, "ALL") {
@@ -176,6 +177,13 @@ func (p *phrase) prepared(s *Statement, first string) {
 		}
 		s.Tx, s.Name = Deallocate, p.name()
 	}
+}
+
+// execute reads EXECUTE after its first word: a name, and arguments, which PostgreSQL evaluates before it looks at the statement of that name.
+func (p *phrase) execute(s *Statement) {
+	s.Name = p.name()
+	p.advance()
+	s.Inner = p.hints().need()
 }
 
 // prepare reads PREPARE TRANSACTION 'gid' and PREPARE name [(types)] AS query.
@@ -234,7 +242,8 @@ func (p *phrase) explain(s *Statement) {
 	}
 	if !runs {
 		if p.accept("EXECUTE") {
-			s.Name = p.name()
+			p.execute(s)
+			s.Note, s.Inner = s.Inner, Never
 		}
 		return
 	}
@@ -242,7 +251,8 @@ func (p *phrase) explain(s *Statement) {
 	case p.startsQuery():
 		_, s.Note = p.query()
 	case p.accept("EXECUTE"):
-		s.Note, s.Tx, s.Name = InBlock, Execute, p.name()
+		s.Note, s.Tx = InBlock, Execute
+		p.execute(s)
 	case p.acceptAny("INSERT", "UPDATE", "DELETE", "MERGE", "CREATE", "REFRESH"):
 		s.Note = Always
 	default:

@@ -20,13 +20,22 @@ func (p *phrase) name() string {
 		}
 		return cutName(folded)
 	case quoted:
-		content := bytes.ReplaceAll(unquote(text), []byte(`""`), []byte(`"`))
-		if text[0] != '"' {
-			content = p.unescape(content)
-		}
-		return cutName(content)
+		return cutName(p.quotedName(p.token))
 	}
 	return ""
+}
+
+// quotedName returns the content of "…" or U&"…", which is decoded.
+func (p *phrase) quotedName(t token) []byte {
+	text := p.text(t)
+	content := unquote(text)
+	if bytes.IndexByte(content, '"') >= 0 {
+		content = bytes.ReplaceAll(content, []byte(`""`), []byte(`"`))
+	}
+	if text[0] != '"' {
+		content = p.unescape(t, content)
+	}
+	return content
 }
 
 // cutName truncates a name after the last whole character that fits the limit.
@@ -41,10 +50,11 @@ func cutName(name []byte) string {
 	return string(name[:end])
 }
 
-// unescape resolves \XXXX and \+XXXXXX in U&"…", the current token. A UESCAPE after the token may set another escape character.
-func (p *phrase) unescape(text []byte) []byte {
+// unescape resolves \XXXX and \+XXXXXX in the text of a token U&"…". A UESCAPE after the token may set another escape character.
+func (p *phrase) unescape(t token, text []byte) []byte {
 	escape := byte('\\')
 	ahead := *p
+	ahead.pos = t.end
 	ahead.advance()
 	if ahead.accept("UESCAPE") && ahead.kind == literal && len(ahead.text(ahead.token)) == 3 {
 		escape = ahead.text(ahead.token)[1]

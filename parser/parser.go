@@ -12,7 +12,7 @@ type Statement struct {
 	Note   Need
 	Tx     Effect
 	Name   string // of PREPARE, EXECUTE (also in EXPLAIN and CREATE TABLE), DEALLOCATE: the prepared statement's name, folded as PostgreSQL does
-	Inner  Need   // of PREPARE: what the prepared statement needs
+	Inner  Need   // of PREPARE: what the prepared statement needs; of EXECUTE: what its arguments need
 	Secret bool   // it contains credentials: its note carries the text redacted
 	Sets   bool   // it may change a setting that notes contain: SET, RESET, DISCARD, or a text with set_config
 }

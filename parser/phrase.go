@@ -28,8 +28,8 @@ func (p *phrase) word() string {
 
 // setting is like word, for the name of a setting, which may be quoted.
 func (p *phrase) setting() string {
-	if p.kind == quoted && p.sql[p.start] == '"' {
-		return keywords.find(p.sql[p.start+1 : p.end-1])
+	if p.kind == quoted {
+		return keywords.find(p.quotedName(p.token))
 	}
 	return p.word()
 }
@@ -97,8 +97,11 @@ func (p *phrase) mentions(identifier string) bool {
 
 // isNamed reports whether a token is this identifier, given in capitals, quoted or not. It ignores case.
 func (p *phrase) isNamed(t token, identifier string) bool {
-	text := p.text(t)
-	return p.isWord(t, identifier) || t.kind == quoted && len(text) == len(identifier)+2 && equalFold(unquote(text), identifier)
+	if t.kind != quoted {
+		return p.isWord(t, identifier)
+	}
+	name := p.quotedName(t)
+	return len(name) == len(identifier) && equalFold(name, identifier)
 }
 
 // skipParens skips the group in parentheses that starts here and returns its last token.

@@ -27,11 +27,8 @@ func (p *phrase) query() (verb string, need Need) {
 	case hints.into:
 		verb, need = "SELECT INTO", Always
 	}
-	switch {
-	case hints.publishes:
-		need = Always
-	case need == Never && hints.calls:
-		need = IfNoted
+	if calls := hints.need(); calls == Always || need == Never {
+		need = calls
 	}
 	return verb, need
 }
@@ -44,6 +41,17 @@ type hints struct {
 	calls  bool // a call of a function that is not in harmless
 
 	publishes bool // a call of pgtee.publish(), which writes an event
+}
+
+// need returns what the calls need.
+func (h hints) need() Need {
+	switch {
+	case h.publishes:
+		return Always
+	case h.calls:
+		return IfNoted
+	}
+	return Never
 }
 
 // hints reads the query to its end.
