@@ -81,6 +81,10 @@ var attributed = []attribution{
 		simple("SELECT writes('b')"), burst("Z", all(once("INSERT INTO t (v) VALUES ('c')"), once("INSERT INTO t (v) VALUES ('d')"), sync_)...)}, "right right right right"},
 	{"after a trigger that replaces the proxy's statement", []say{simple(swaps), simple("BEGIN"), burst("Z", all(once("INSERT INTO swap VALUES (1)"), sync_)...), burst("Z", all(once("INSERT INTO t (v) VALUES ('a')"), sync_)...), simple("COMMIT"),
 		burst("Z", all(once("INSERT INTO swap VALUES (2)"), once("INSERT INTO t (v) VALUES ('b')"), sync_)...), burst("Z", all(once("INSERT INTO t (v) VALUES ('c')"), sync_)...), simple("DROP TABLE swap; DROP FUNCTION swaps")}, "right right right"},
+	{"the arguments of EXECUTE", []say{simple("PREPARE q AS SELECT $1::text"), simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), simple("EXECUTE q(writes('b'))"), burst("Z", all(once("EXECUTE q(writes('c'))"), sync_)...),
+		simple("EXPLAIN ANALYZE EXECUTE q(writes('d'))"), simple("COMMIT"), simple("BEGIN"), simple("EXECUTE q(writes('e'))"), simple("SELECT writes('f')"), simple("COMMIT"),
+		simple("CREATE FUNCTION joins(a text, b text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN public.writes($1 || $2); END'; CREATE OPERATOR <+> (LEFTARG = text, RIGHTARG = text, FUNCTION = joins)"),
+		simple("INSERT INTO t (v) VALUES ('g'); EXECUTE q('' <+> 'h'); EXECUTE q('i')")}, "right right right right right right right right"},
 	{"not to be told", []say{simple("PREPARE p AS SELECT writes('a')"), simple("EXECUTE p"), simple("BEGIN; EXECUTE p; COMMIT")}, "- right"},
 }
 

@@ -239,7 +239,8 @@ func (s *session) execute(m message) error {
 			s.applyUnknown()
 		} else {
 			if st.effects.reads() {
-				e.borrowed = borrow(st.arguments, s.statements.run(st.effects, s.tx.group).place)
+				source, _ := s.statements.run(st.effects, s.tx.group)
+				e.borrowed = borrow(st.arguments, source.place)
 			}
 			e.statement = s.apply(st.effects, st.subject)
 		}

@@ -66,10 +66,11 @@ func (w *queryWriter) statement(i int, st *parser.Statement) error {
 		s.tx.miss()
 	}
 	if e.reads() {
-		w.borrow(i, st, s.statements.run(e, s.tx.group).place)
+		source, _ := s.statements.run(e, s.tx.group)
+		w.borrow(i, st, source.place)
 	}
 	var prepares subject
-	if e.inner != parser.Never {
+	if e.tx == parser.Prepare && e.inner != parser.Never {
 		prepares = s.notes.carry(carriedText(w.text, st), st, w.set)
 	}
 	prepared := s.apply(e, prepares)

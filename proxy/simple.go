@@ -202,11 +202,12 @@ func isASCII[T string | []byte](text T) bool {
 	return true
 }
 
-// need returns when a statement with these effects gets a note. What EXECUTE does is known from its PREPARE. A command with need After counts as a write
+// need returns when a statement with these effects gets a note. What EXECUTE does is known from its PREPARE and its arguments. A command with need After counts as a write
 // in a block or beside another write: the server refuses it there, unless it is a form that may run in a block, such as some of ALTER SUBSCRIPTION.
 func (s *session) need(own parser.Need, e effects) parser.Need {
 	if e.tx == parser.Execute && own != parser.Always {
-		own = s.statements.run(e, s.tx.group).need
+		st, arguments := s.statements.run(e, s.tx.group)
+		own = greater(st.need, arguments)
 	}
 	if own == parser.After && (s.tx.open || s.tx.begun || s.tx.noted) {
 		return parser.Always
@@ -252,7 +253,7 @@ func (s *session) apply(e effects, of subject) (prepared *statement) {
 
 // applyExecute tracks what EXECUTE runs. A statement prepared in the extended protocol may be anything, including COMMIT.
 func (s *session) applyExecute(e effects) (prepared *statement) {
-	st := s.statements.run(e, s.tx.group)
+	st, _ := s.statements.run(e, s.tx.group)
 	if st.unreadable {
 		s.tx.rearm()
 		s.tx.nested = true

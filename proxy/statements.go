@@ -36,7 +36,7 @@ type statement struct {
 type effects struct {
 	tx    parser.Effect
 	name  string      // the name in an SQL PREPARE, EXECUTE or DEALLOCATE
-	inner parser.Need // need of the statement in an SQL PREPARE
+	inner parser.Need // need of the statement in an SQL PREPARE, or of the arguments of an EXECUTE
 	calls bool        // it calls user-defined functions, which may run DEALLOCATE ALL
 	fires bool        // the same if there are triggers, or functions in defaults and the like
 	snaps bool        // it takes a snapshot for certain
@@ -178,19 +178,20 @@ func (s *statements) find(name []byte, group uint32) *statement {
 	return unknownStatement
 }
 
-// run returns the statement that an EXECUTE finally runs, if necessary through further EXECUTEs.
-func (s *statements) run(e effects, group uint32) *statement {
+// run returns the statement that an EXECUTE finally runs, if necessary through further EXECUTEs, and what their arguments need.
+func (s *statements) run(e effects, group uint32) (_ *statement, arguments parser.Need) {
 	for range maxExecutes {
+		arguments = greater(arguments, e.inner)
 		if e.name == "" {
 			break // the name cannot be determined
 		}
 		st := s.find([]byte(e.name), group)
 		if st.effects.tx != parser.Execute {
-			return st
+			return st, arguments
 		}
 		e = st.effects
 	}
-	return unknownStatement
+	return unknownStatement, arguments
 }
 
 // meaning returns the statement to which a name refers if its last Parse or PREPARE is s; nil means none. A statement that was created keeps its
@@ -223,7 +224,14 @@ func (s *statement) isAlone() bool { return s.alone || s.need == parser.After }
 
 // stronger returns the statement with the greater need for a note. a may be nil.
 func stronger(a, b *statement) *statement {
-	if a == nil || slices.Index(needs, a.need) < slices.Index(needs, b.need) {
+	if a == nil || a.need != b.need && greater(a.need, b.need) == b.need {
+		return b
+	}
+	return a
+}
+
+func greater(a, b parser.Need) parser.Need {
+	if slices.Index(needs, a) < slices.Index(needs, b) {
 		return b
 	}
 	return a

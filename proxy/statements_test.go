@@ -121,9 +121,14 @@ func TestExecuteOfExecute(t *testing.T) {
 	s.prepare([]byte("outer"), &statement{need: parser.InBlock, effects: effects{tx: parser.Execute, name: "write"}}, 1)
 	s.prepare([]byte("endless"), &statement{need: parser.InBlock, effects: effects{tx: parser.Execute, name: "endless"}}, 1)
 	for name, want := range map[string]parser.Need{"outer": parser.Always, "endless": parser.Always, "nosuch": parser.Always} {
-		if st := s.run(effects{tx: parser.Execute, name: name}, 2); st.need != want {
-			t.Errorf("EXECUTE %s: %v", name, st.need)
+		if st, arguments := s.run(effects{tx: parser.Execute, name: name}, 2); st.need != want || arguments != parser.Never {
+			t.Errorf("EXECUTE %s: %v, its arguments %v", name, st.need, arguments)
 		}
+	}
+	s.prepare([]byte("read"), reading("a"), 1)
+	s.prepare([]byte("calls"), &statement{need: parser.InBlock, effects: effects{tx: parser.Execute, name: "read", inner: parser.IfNoted}}, 1)
+	if _, arguments := s.run(effects{tx: parser.Execute, name: "calls"}, 2); arguments != parser.IfNoted {
+		t.Errorf("the arguments of an EXECUTE that another one runs: %v", arguments)
 	}
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"maps"
 	"strings"
 	"sync"
@@ -330,10 +331,13 @@ func (s *session) withVocabulary(list []parser.Statement, text []byte, lexis par
 	v := &s.database.vocabulary
 	for i := range list {
 		st := &list[i]
+		text := text[st.Start:st.End]
+		if st.Tx == parser.Execute && st.Inner == parser.Never && bytes.IndexByte(text, '(') >= 0 && (v.mayBind() || v.mentionedIn(text, lexis, false)) {
+			st.Inner = parser.IfNoted // its arguments
+		}
 		if st.Note != parser.Never || !hasQuery(st) {
 			continue
 		}
-		text := text[st.Start:st.End]
 		if runsOther(st) || v.mentionedIn(text, lexis, keepsText(st)) {
 			st.Note = parser.IfNoted
 		}

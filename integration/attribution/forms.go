@@ -95,6 +95,12 @@ var forms = []form{
 		{sql: "EXECUTE s{k}({n})", rows: 1},
 		{sql: "DEALLOCATE s{k}"},
 	}},
+	{name: "EXECUTE with a function as argument", weight: 3, places: anywhere, mayBeUnknown: autocommit, steps: []step{
+		{sql: "PREPARE s{k} (bigint) AS SELECT $1"},
+		{kind: gap},
+		{sql: "EXECUTE s{k}(work.put({n}))", rows: 1},
+		{sql: "DEALLOCATE s{k}"},
+	}},
 	{name: "statement with a name, again", weight: 3, places: anywhere, steps: []step{
 		{kind: openNamed, sql: "INSERT INTO work.entry VALUES ({n})", rows: 1, bound: true},
 		{kind: gap},
