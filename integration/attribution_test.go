@@ -85,6 +85,10 @@ var attributed = []attribution{
 		simple("EXPLAIN ANALYZE EXECUTE q(writes('d'))"), simple("COMMIT"), simple("BEGIN"), simple("EXECUTE q(writes('e'))"), simple("SELECT writes('f')"), simple("COMMIT"),
 		simple("CREATE FUNCTION joins(a text, b text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN public.writes($1 || $2); END'; CREATE OPERATOR <+> (LEFTARG = text, RIGHTARG = text, FUNCTION = joins)"),
 		simple("INSERT INTO t (v) VALUES ('g'); EXECUTE q('' <+> 'h'); EXECUTE q('i')")}, "right right right right right right right right"},
+	{"a FunctionCall after a COMMIT that an error kept from running", []say{simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), simple("SAVEPOINT s"), simple("SELECT 1/0; COMMIT"), simple("ROLLBACK TO s"), burst("Z", callWrites), simple("COMMIT")}, "right ?"},
+	{"in a subtransaction that its function makes read-only", []say{simple("CREATE FUNCTION ro(v text) RETURNS text LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.t (v) VALUES ($1); PERFORM set_config(''transaction_read_only'', ''on'', true); RETURN $1; END'"),
+		simple("BEGIN"), simple("SAVEPOINT s"), simple("SELECT ro('a')"), simple("RELEASE s"), simple("SELECT writes('b')"), simple("COMMIT"),
+		simple("BEGIN"), simple("SAVEPOINT s"), simple("SELECT ro('c')"), simple("RELEASE s"), simple("SAVEPOINT s"), simple("SELECT reads('x')"), simple("ROLLBACK TO s"), simple("SELECT writes('d')"), simple("COMMIT")}, "? right ? right"},
 	{"not to be told", []say{simple("PREPARE p AS SELECT writes('a')"), simple("EXECUTE p"), simple("BEGIN; EXECUTE p; COMMIT")}, "- right"},
 }
 

@@ -25,6 +25,8 @@ var lateRows = []attribution{
 	{"before a COMMIT outside a block", []say{burst("Z", all(once("INSERT INTO late VALUES ('a')"), once("INSERT INTO t (v) VALUES ('b')"), once("COMMIT"), sync_)...)}, "right ?"},
 	{"after a COMMIT that was skipped", []say{burst("ZZZZZ", all(once("BEGIN"), once("INSERT INTO late VALUES ('a')"), once("SAVEPOINT s"), sync_, once("SELECT 1/0"), once("COMMIT"), sync_, once("ROLLBACK TO s"), sync_,
 		once("INSERT INTO t (v) VALUES ('b')"), sync_, once("COMMIT"), sync_)...)}, "right ?"},
+	{"after a COMMIT that an error kept from running", []say{simple("BEGIN"), simple("INSERT INTO late VALUES ('a')"), simple("INSERT INTO t (v) VALUES ('b')"), simple("SAVEPOINT s"), simple("SELECT 1/0; COMMIT"), simple("ROLLBACK TO s"), simple("COMMIT"),
+		simple("BEGIN"), simple("INSERT INTO late VALUES ('c')"), simple("INSERT INTO t (v) VALUES ('d')"), simple("SAVEPOINT s"), burst("Z", all(once("SELECT 1/0"), once("COMMIT"), once("BEGIN"), sync_)...), simple("ROLLBACK TO s"), simple("COMMIT")}, "right ? right ?"},
 	{"after a BEGIN that was skipped", []say{burst("ZZ", &pgproto3.Query{String: "SELECT 1/0; BEGIN"}, &pgproto3.Query{String: "INSERT INTO late VALUES ('a'); INSERT INTO t (v) VALUES ('b')"}),
 		burst("ZZ", all(once("SELECT 1/0"), once("BEGIN"), sync_, once("INSERT INTO late VALUES ('c')"), once("INSERT INTO t (v) VALUES ('d')"), sync_)...)}, "right ? right ?"},
 	{"after a BEGIN that is on its way", []say{burst("ZZZ", &pgproto3.Query{String: "BEGIN"}, &pgproto3.Query{String: "INSERT INTO late VALUES ('a'); INSERT INTO t (v) VALUES ('b')"}, &pgproto3.Query{String: "COMMIT"}),

@@ -7,6 +7,7 @@ import "github.com/pgtee/pgtee/parser"
 type transaction struct {
 	group   uint32 // number of the group that is being sent, from 1
 	ending  uint32 // last group with a statement that ends, or may end, a transaction
+	ended   uint32 // last group with a statement that ends one, until a ReadyForQuery shows that it has; 0: none
 	revived uint32 // last group with a statement that ends, or may end, the failed state of a block
 	unsure  uint32 // last group on whose answer later notes depend: it changes settings, or has a statement that cannot be parsed
 	unread  uint32 // last group with a statement that cannot be parsed
@@ -61,6 +62,12 @@ func (t *transaction) learn(status byte, answered uint32) {
 		t.begun = t.open
 	}
 	t.failed = status == 'E' && t.certain && t.revived != t.group
+	if t.certain && answered >= t.ended {
+		if status == 'E' && t.ended != 0 {
+			t.revive()
+		}
+		t.ended = 0
+	}
 }
 
 // forget handles the possible end of a transaction.
@@ -144,10 +151,10 @@ func (t *transaction) apply(effect parser.Effect) (changesUser bool) {
 		t.open, t.begun, t.snapped = true, true, false
 	case parser.Commit, parser.Rollback, parser.PrepareTransaction:
 		t.end()
-		t.open, t.begun, t.failed, t.ending, t.revived = false, false, false, t.group, t.group
+		t.open, t.begun, t.failed, t.ending, t.ended, t.revived = false, false, false, t.group, t.group, t.group
 	case parser.CommitChain, parser.RollbackChain: // refused outside a block
 		t.end()
-		t.open, t.begun, t.failed, t.ending, t.revived = true, true, false, t.group, t.group
+		t.open, t.begun, t.failed, t.ending, t.ended, t.revived = true, true, false, t.group, t.group, t.group
 	case parser.Hold:
 		t.holds = true
 	case parser.Savepoint:
@@ -155,6 +162,7 @@ func (t *transaction) apply(effect parser.Effect) (changesUser bool) {
 		t.nested = true
 	case parser.Release:
 		safe := t.safe
+		t.everMissed = t.everMissed || t.sent > 0 && !t.noted // a function may have written, and then made the subtransaction read-only
 		t.undo()
 		t.carried, t.safe = safe, safe
 	case parser.RollbackTo:
@@ -188,10 +196,10 @@ func (t *transaction) undo() {
 	t.missed, t.front = t.everMissed, t.sent > 0
 }
 
-// revive handles ROLLBACK TO while earlier groups have not been answered: if one of them has ended the block, as far as the proxy knows, the server has
-// skipped that, and the block lives on with its notes, settings and cursors.
+// revive handles a block whose end, as far as the proxy knows, has been sent, but which the server has skipped: the block has failed, or ROLLBACK TO
+// follows while earlier groups have not been answered. It lives on with its notes, settings and cursors.
 func (t *transaction) revive() {
-	t.begun, t.noted, t.front, t.mayHold, t.missed, t.everMissed = true, true, true, true, true, true
+	t.begun, t.noted, t.front, t.mayHold, t.missed, t.everMissed, t.nested = true, true, true, true, true, true, true
 	t.setUser, t.setEncoding, t.unsure = true, true, t.group
 	t.sent += 2
 }
