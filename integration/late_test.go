@@ -68,6 +68,8 @@ const earlySchema = `
 var earlyRows = []attribution{
 	{"by a Parse", []say{simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), burst("Z", parse("", "SELECT '{b}'::kept[]"), sync_), simple("COMMIT")}, "right ?"},
 	{"by a Bind", []say{burst("Z", parse("i", "SELECT imm('b')"), sync_), simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), burst("Z", bind("", "i"), sync_), simple("COMMIT")}, "right ?"},
+	{"by a Describe", []say{burst("Z", parse("s", "SELECT '{b}'::kept[]"), sync_), simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), simple("DISCARD PLANS"), burst("Z", &pgproto3.Describe{ObjectType: 'S', Name: "s"}, sync_), simple("COMMIT"),
+		simple("BEGIN"), simple("DISCARD PLANS"), burst("Z", &pgproto3.Describe{ObjectType: 'S', Name: "s"}, sync_), simple("SELECT writes('c')"), simple("COMMIT")}, "- right ? ? right"},
 	{"by a Parse or Bind before a SELECT", []say{burst("Z", parse("i", "SELECT imm('b')"), sync_), simple("BEGIN"), burst("Z", parse("", "SELECT '{a}'::kept[]"), bind("", "i"), sync_), simple("SELECT writes('c')"), simple("COMMIT"),
 		burst("Z", parse("j", "SELECT imm('d')"), sync_), simple("BEGIN"), burst("Z", bind("p", "j"), sync_), burst("Z", all(once("SELECT writes('e')"), sync_)...), simple("COMMIT")}, "? ? right ? right"},
 	{"by its own Parse or Bind", []say{simple("BEGIN"), burst("Z", all(once("SELECT imm('a')"), sync_)...), burst("Z", all(once("SELECT '{b}'::kept[]"), sync_)...), simple("COMMIT"), burst("Z", all(once("SELECT imm('c')"), sync_)...)}, "right right right"},

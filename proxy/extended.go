@@ -108,10 +108,10 @@ func hasParameters(body []byte) bool {
 	return len(body) < 2+formats+2 || binary.BigEndian.Uint16(body[2+formats:]) > 0
 }
 
-// Functions of the client may run before their statement: when a literal is read or a function is IMMUTABLE, during the Parse or the Bind, which plans;
-// and the CHECK of a parameter's domain, during the Bind.
+// Functions of the client may run before their statement: when a literal is read, during the Parse, or a Describe that parses again; when a function is
+// IMMUTABLE, during the Bind as well, which plans; and the CHECK of a parameter's domain, during the Bind.
 
-// runsEarly reports whether the Parse or Bind of a statement may run functions.
+// runsEarly reports whether the Parse, Describe or Bind of a statement may run functions.
 func (s *session) runsEarly(st *statement) bool {
 	return st.early && s.database.isReady() && !s.database.vocabulary.isEmpty()
 }
@@ -121,7 +121,7 @@ func (s *session) bindsEarly() bool {
 	return s.database.isReady() && s.database.vocabulary.mayBind()
 }
 
-// forwardEarly forwards a Parse or Bind. If it may run functions, these may run DEALLOCATE ALL.
+// forwardEarly forwards a Parse, Describe or Bind. If it may run functions, these may run DEALLOCATE ALL.
 func (s *session) forwardEarly(m message, e entry, early bool) error {
 	err := s.forward(m, e)
 	if early {
@@ -130,7 +130,7 @@ func (s *session) forwardEarly(m message, e entry, early bool) error {
 	return err
 }
 
-// noteEarly handles a Parse or Bind that may write; see transaction.prepare. In a transaction with a note, a note without a statement goes in front, so
+// noteEarly handles a Parse, Describe or Bind that may write; see transaction.prepare. In a transaction with a note, a note without a statement goes in front, so
 // that such writes are not attributed to the previous statement; in a transaction without one, the note behind its own statement claims them.
 func (s *session) noteEarly(what, of string) error {
 	set := s.pending.settings.Load()
@@ -167,11 +167,22 @@ func (s *session) meaning(name []byte) (*statement, error) {
 	return s.statements.find(name, s.tx.group), nil
 }
 
+// describe handles Describe: S or P, name. The server parses a statement again if something that it uses has changed.
 func (s *session) describe(m message) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
-	return s.forward(m, entry{kind: 'D'})
+	early := false
+	if s.notes != nil && len(m.body) > 1 && m.body[0] == 'S' {
+		name, _, _ := cutString(m.body[1:])
+		if early = s.runsEarly(s.statements.find(name, s.tx.group)); early {
+			what := "S" + string(cutName(name))
+			if err := s.noteEarly(what, what); err != nil {
+				return err
+			}
+		}
+	}
+	return s.forwardEarly(m, entry{kind: 'D'}, early)
 }
 
 // closeObject handles Close: S or P, name.

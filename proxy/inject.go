@@ -87,7 +87,7 @@ var requests = [256]struct {
 	'Q': {true, (*session).query},
 	'P': {true, (*session).parse},
 	'B': {true, (*session).bind},
-	'D': {false, (*session).describe},
+	'D': {true, (*session).describe},
 	'E': {true, (*session).execute},
 	'C': {true, (*session).closeObject},
 	'S': {false, (*session).sync},
