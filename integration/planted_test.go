@@ -61,11 +61,11 @@ var (
 	}
 	noteAtBind = []harness.Bug{
 		{File: "proxy/extended.go",
-			Old: "\t\tif err := s.noteBefore(p, st, bound, set); err != nil {\n\t\t\treturn err\n\t\t}\n",
+			Old: "\t\tif err := s.noteBefore(p, st, of, bound, set); err != nil {\n\t\t\treturn err\n\t\t}\n",
 			New: "\t\t_ = bound\n"},
 		{File: "proxy/extended.go",
 			Old: "s.statements.bind(portal, st, s.tx.group)",
-			New: "s.statements.bind(portal, st, s.tx.group)\n\t\tif err := s.noteBefore(pathOf('E', s.need(st.need, st.effects)), st, s.tx.group, s.pending.settings.Load()); err != nil {\n\t\t\treturn err\n\t\t}"},
+			New: "s.statements.bind(portal, st, s.tx.group)\n\t\tif err := s.noteBefore(pathOf('E', s.need(st.need, st.effects)), st, st.subject, s.tx.group, s.pending.settings.Load()); err != nil {\n\t\t\treturn err\n\t\t}"},
 	}
 
 	// Not a bug: the idle position is recorded at once, not every ten seconds.

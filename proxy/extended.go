@@ -210,12 +210,15 @@ func (s *session) execute(m message) error {
 	e := entry{kind: 'E'}
 	if s.notes != nil {
 		name, _, _ := cutString(m.body)
-		st, first, bound := s.statements.execute(name, s.tx.group)
+		next := s.notes.statement + 1
+		st, number, bound := s.statements.execute(name, s.tx.group, next)
 		s.executed.add(s.tx.group, st)
-		if first {
+		if number == next {
 			s.countQuery()
-			s.notes.statement++
+			s.notes.statement = next
 		}
+		of := st.subject
+		of.number = number
 		set := s.pending.settings.Load()
 		if endsTransaction(st.effects.tx) {
 			if err := s.noteEnd(set); err != nil {
@@ -233,7 +236,7 @@ func (s *session) execute(m message) error {
 				return err
 			}
 		}
-		if err := s.noteBefore(p, st, bound, set); err != nil {
+		if err := s.noteBefore(p, st, of, bound, set); err != nil {
 			return err
 		}
 		if st.looks {
@@ -259,7 +262,7 @@ func (s *session) execute(m message) error {
 			s.tx.rearm()
 		}
 		if trails {
-			return s.forwardAndNote(m, e, st, set)
+			return s.forwardAndNote(m, e, st, of, set)
 		}
 	}
 	return s.forward(m, e)
@@ -271,8 +274,8 @@ func (s *session) trails(p *path, st *statement, set *settings) bool {
 }
 
 // forwardAndNote sends an Execute followed by its note.
-func (s *session) forwardAndNote(m message, e entry, st *statement, set *settings) error {
-	of, ahead := s.afterMissed(s.need(st.need, st.effects), st.subject)
+func (s *session) forwardAndNote(m message, e entry, st *statement, of subject, set *settings) error {
+	of, ahead := s.afterMissed(s.need(st.need, st.effects), of)
 	if ahead {
 		if err := s.note(swallow, nobody.behind(), set, s.tx.trail()); err != nil {
 			return err
@@ -297,14 +300,13 @@ func (s *session) afterMissed(need parser.Need, of subject) (_ subject, ahead bo
 
 // noteBefore puts a note in front of an Execute. A portal that continues after a suspension already has its note, unless another statement has had
 // one since.
-func (s *session) noteBefore(p *path, st *statement, bound uint32, set *settings) error {
+func (s *session) noteBefore(p *path, st *statement, of subject, bound uint32, set *settings) error {
 	if p.form != executing || !s.notesNow(set) || !s.tx.wants(p.when) || s.skips(st.hash) {
 		return nil
 	}
 	if failed, err := s.failedBefore(st, bound); failed || err != nil {
 		return err
 	}
-	of := st.subject
 	if st.unreadable && !s.tx.open && !s.tx.begun && s.endNeedsNote(set, false, 1) { // there can be no note at the Sync: see executed.copy
 		of = of.sessionOnly()
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"hash/maphash"
 	"net/netip"
 	"strconv"
@@ -74,7 +75,8 @@ type notes struct {
 type subject struct {
 	sql         []byte // its text: with FlagQuery, the part of the Query that starts at offset; otherwise what the note carries
 	flags       note.Flags
-	offset      int // used with FlagQuery
+	offset      int    // used with FlagQuery
+	number      uint32 // of the session's statements; 0: the latest
 	fingerprint uint64
 }
 
@@ -156,7 +158,7 @@ func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte 
 		ProxyID:     n.proxy,
 		Session:     n.session,
 		Counter:     n.counter,
-		Statement:   n.statement,
+		Statement:   cmp.Or(s.number, n.statement),
 		Time:        at,
 		Client:      n.client,
 		Fingerprint: s.fingerprint,

@@ -73,6 +73,7 @@ type portal struct {
 	statement *statement
 	before    *statement // what it may run instead, if the server has refused or skipped its Bind; nil: nothing
 	group     uint32     // group in which its Bind was sent
+	number    uint32     // that of the client's statement; 0 before its first Execute
 	done      bool       // its first Execute, or its Close, has been sent
 }
 
@@ -275,25 +276,25 @@ func (s *statements) bind(name []byte, st *statement, group uint32) {
 	}
 }
 
-// execute returns what a portal runs for a request of this group, whether it begins to run now, and the group of its Bind, or 0 if unknown. Requests
-// that follow a Bind in its own group run only if the Bind succeeded.
-func (s *statements) execute(name []byte, group uint32) (st *statement, first bool, bound uint32) {
+// execute returns what a portal runs for a request of this group, the number of that statement, which is next if it begins to run now, and the group of its
+// Bind, or 0 if unknown. Requests that follow a Bind in its own group run only if the Bind succeeded.
+func (s *statements) execute(name []byte, group, next uint32) (st *statement, number, bound uint32) {
 	name = cutName(name)
 	p, known := s.portals[string(name)]
 	switch {
 	case !known && s.dropped:
-		return unknownStatement, true, 0
+		return unknownStatement, next, 0
 	case !known:
-		return fetching, true, 0
+		return fetching, next, 0
 	}
-	if first = !p.done; first {
-		p.done = true
+	if !p.done {
+		p.done, p.number = true, next
 		s.portals[string(name)] = p
 	}
 	if p.before != nil && p.group != group {
-		return either(p.before, p.statement), first, p.group
+		return either(p.before, p.statement), p.number, p.group
 	}
-	return p.statement, first, p.group
+	return p.statement, p.number, p.group
 }
 
 // closePortal handles a Close, which the server may skip.

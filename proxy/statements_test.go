@@ -2,8 +2,13 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
+	"regexp"
+	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/pgtee/pgtee/parser"
 )
@@ -138,7 +143,7 @@ func TestPortalsKeepTheirMeaning(t *testing.T) {
 	portal := []byte("p")
 	s.bind(portal, write, 1)
 	s.bind(portal, read, 1) // the first may have been closed by CLOSE ALL
-	if st, _, _ := s.execute(portal, 1); st != read {
+	if st, _, _ := s.execute(portal, 1, 1); st != read {
 		t.Error("what follows a Bind in its group can only mean that")
 	}
 	for _, name := range []string{"p", ""} {
@@ -147,7 +152,7 @@ func TestPortalsKeepTheirMeaning(t *testing.T) {
 		s.closePortal([]byte(name))
 		s.bind([]byte(name), read, 3)
 		s.bind([]byte(name), read, 4)
-		if st, _, _ := s.execute([]byte(name), 5); st.need != parser.Always || st.subject.sql != nil {
+		if st, _, _ := s.execute([]byte(name), 5, 1); st.need != parser.Always || st.subject.sql != nil {
 			t.Errorf("portal %q is taken for what it may not be: %+v", name, st)
 		}
 	}
@@ -159,11 +164,11 @@ func TestPortalsBeyondTheLimitCountAsWrites(t *testing.T) {
 		s.bind(fmt.Appendf(nil, "p%d", i), writing("a"), 1)
 	}
 	last := fmt.Appendf(nil, "p%d", maxPortals)
-	if st, _, _ := s.execute(last, 1); st.need != parser.Always {
+	if st, _, _ := s.execute(last, 1, 1); st.need != parser.Always {
 		t.Error("a portal that did not fit in counts as a cursor")
 	}
 	s.closePortals()
-	if st, _, _ := s.execute(last, 2); st != fetching {
+	if st, _, _ := s.execute(last, 2, 1); st != fetching {
 		t.Error("a cursor counts as a write")
 	}
 }
@@ -191,7 +196,7 @@ func TestStatementsAreBounded(t *testing.T) {
 		}
 		s.deallocate(name)
 		s.bind(name, unknownStatement, 1)
-		s.execute(name, 1)
+		s.execute(name, 1, 1)
 	}
 	if len(s.byName) > maxStatements || len(s.portals) > maxPortals || s.bytes > maxStatementBytes {
 		t.Errorf("%d statements, %d portals, %d bytes", len(s.byName), len(s.portals), s.bytes)
@@ -224,10 +229,34 @@ func TestNamesAreCutAsPostgresCutsThem(t *testing.T) {
 			t.Errorf("the name of a statement takes %d bytes", len(name))
 		}
 	}
-	if got, first, _ := s.execute(long[:maxName], 1); got != st || !first {
+	if got, number, _ := s.execute(long[:maxName], 1, 7); got != st || number != 7 {
 		t.Error("a portal's name does not mean what its first 63 bytes mean")
 	}
 	if e := effectsOf(&parser.Statement{Name: string(long)}); len(e.name) > maxName {
 		t.Errorf("the name that a statement holds takes %d bytes", len(e.name))
 	}
+}
+
+// The notes of a portal have the number of its statement, also when another statement has run since.
+func TestNumberOfAPortal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := noting(t).enter("anna", annInShop)
+		g.says("Query BEGIN")
+		g.heard()
+		g.answers("CommandComplete BEGIN", "ReadyForQuery T")
+		g.heard()
+		g.says("Parse p `SELECT f(v) FROM v`", "Bind p p", "Execute p 1", "Parse `` `INSERT INTO t VALUES (1)`", "Bind `` ``", "Execute `` 0", "Execute p 1", "Sync")
+		_, got := g.heard()
+		var numbers []uint32
+		for _, payload := range regexp.MustCompile("[A-Za-z0-9+/=]{96,}").FindAllString(got, -1) {
+			raw, err := base64.StdEncoding.DecodeString(payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			numbers = append(numbers, binary.BigEndian.Uint32(raw[27:]))
+		}
+		if want := []uint32{2, 3, 2}; !slices.Equal(numbers, want) {
+			t.Errorf("the notes have the numbers %d, want %d", numbers, want)
+		}
+	})
 }
