@@ -15,13 +15,14 @@ const utf8Name = "UTF8"
 const (
 	singleByte encoding = iota
 	utf8
-	euc     // EUC_KR, EUC_CN: a first byte above 0x7F starts two bytes
-	eucJP   // EUC_JP, EUC_JIS_2004: 0x8F starts three bytes
-	eucTW   // EUC_TW: 0x8E starts four bytes, 0x8F three
-	sjis    // SJIS, SHIFT_JIS_2004
-	big5    // BIG5, GBK, UHC
-	gb18030 // two or four bytes
-	johab   // lengths as in EUC_JP
+	euc   // EUC_KR, EUC_CN: a first byte above 0x7F starts two bytes
+	eucJP // EUC_JP, EUC_JIS_2004: 0x8F starts three bytes
+	eucTW // EUC_TW: 0x8E starts four bytes, 0x8F three
+	sjis
+	sjis2004 // SHIFT_JIS_2004: lengths as in SJIS
+	big5     // BIG5, GBK, UHC
+	gb18030  // two or four bytes
+	johab    // lengths as in EUC_JP
 )
 
 func encodingOf(name string) encoding {
@@ -34,8 +35,10 @@ func encodingOf(name string) encoding {
 		return eucJP
 	case "EUC_TW":
 		return eucTW
-	case "SJIS", "SHIFT_JIS_2004", "MSKANJI", "SHIFTJIS":
+	case "SJIS", "MSKANJI", "SHIFTJIS":
 		return sjis
+	case "SHIFT_JIS_2004":
+		return sjis2004
 	case "BIG5", "GBK", "UHC":
 		return big5
 	case "GB18030":
@@ -50,7 +53,8 @@ func encodingOf(name string) encoding {
 func (e encoding) unsafe() bool { return e >= sjis }
 
 // lexable returns text, or a copy of it in which every later byte of a character has its high bit set, so that none looks like ASCII. PostgreSQL's lexer
-// sees no such bytes either, because the text is converted first. Offsets do not change.
+// sees no such bytes either, because the text is converted first. Offsets do not change. In SHIFT_JIS_2004 two characters are converted to a backslash and
+// to ~, which mean something to the lexer: they become zero bytes, so that the text is unreadable.
 func (e encoding) lexable(text []byte) []byte {
 	if !e.unsafe() {
 		return text
@@ -60,6 +64,9 @@ func (e encoding) lexable(text []byte) []byte {
 		n := e.size(rest)
 		for i := 1; i < n; i++ {
 			rest[i] |= 0x80
+		}
+		if e == sjis2004 && n == 2 && rest[0] == 0x81 && (rest[1] == 0x5F|0x80 || rest[1] == 0xB0) {
+			clear(rest[:n])
 		}
 		rest = rest[n:]
 	}
@@ -78,6 +85,11 @@ func lexableAnywhere(text []byte) []byte {
 	return masked
 }
 
+// lexable2004 returns a copy of such a text in which the two bytes that are a backslash in SHIFT_JIS_2004, or ~, end in that.
+func lexable2004(masked []byte) []byte {
+	return bytes.ReplaceAll(bytes.ReplaceAll(masked, []byte("\x81\xdf"), []byte("\x81\\")), []byte("\x81\xb0"), []byte("\x81~"))
+}
+
 // size returns the length in bytes of the first character of text, which must not be empty.
 func (e encoding) size(text []byte) int {
 	n, c := 1, text[0]
@@ -85,7 +97,7 @@ func (e encoding) size(text []byte) int {
 	case c < 0x80 || e == singleByte:
 	case e == utf8:
 		n = utf8Size(c)
-	case e == sjis && c >= 0xA1 && c <= 0xDF: // half-width kana
+	case (e == sjis || e == sjis2004) && c >= 0xA1 && c <= 0xDF: // half-width kana
 	case (e == eucJP || e == johab || e == eucTW) && c == 0x8F:
 		n = 3
 	case e == eucTW && c == 0x8E:

@@ -1,6 +1,10 @@
 package proxy
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/pgtee/pgtee/parser"
+)
 
 func TestEncodingCountsAndCuts(t *testing.T) {
 	for _, c := range []struct {
@@ -25,5 +29,26 @@ func TestEncodingCountsAndCuts(t *testing.T) {
 		if cut := string(e.cut([]byte(c.text), c.limit)); cut != c.cut {
 			t.Errorf("%s %q cut at %d: %q, want %q", c.name, c.text, c.limit, cut, c.cut)
 		}
+	}
+}
+
+// In SHIFT_JIS_2004 two characters become a backslash and ~ before the server reads the text.
+func TestTextsOfShiftJIS2004(t *testing.T) {
+	hidden := []byte("SELECT E'\x81\x5f', ';DELETE FROM t;--'")
+	for text, want := range map[string]bool{
+		string(hidden):                  false,
+		"SELECT 1 \x81\xb0> 2":          false,
+		"SELECT '\x83\x5c'; SELECT 2":   true,
+		"SELECT '\x88\x81_'; SELECT 2":  true,
+		"SELECT '\x81\x41\xb0'":         true,
+		"SELECT 'a', E'\\'', \xb1 AS b": true,
+	} {
+		if _, ok := parser.Split(nil, encodingOf("SHIFT_JIS_2004").lexable([]byte(text)), plainLexis); ok != want {
+			t.Errorf("%q is read: %v", text, ok)
+		}
+	}
+	list, ok := parser.Split(nil, lexable2004(lexableAnywhere(hidden)), plainLexis)
+	if !ok || len(list) != 2 || list[1].Verb != "DELETE" {
+		t.Errorf("while the encoding is not known: %+v", list)
 	}
 }

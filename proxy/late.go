@@ -116,7 +116,7 @@ func (w *queryWriter) isLate(i, more int) bool { return w.endsLate(i, more) && !
 func (w *queryWriter) parsesLast() bool {
 	if !w.asked {
 		st := &w.session.list[len(w.session.list)-1]
-		w.asked, w.parses = true, w.message.whole() && parser.Parses(w.text[st.Start:st.End], w.set.lexis)
+		w.asked, w.parses = true, w.message.whole() && parser.Parses(w.set.encoding.lexable(w.text[st.Start:st.End]), w.set.lexis)
 	}
 	return w.parses
 }

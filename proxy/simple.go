@@ -157,7 +157,8 @@ func (s *session) readsAlike(text, readable []byte, lexis parser.Lexis) bool {
 	}
 	texts := [][]byte{readable}
 	if !plain {
-		texts = append(texts, text, lexableAnywhere(text))
+		anywhere := lexableAnywhere(text)
+		texts = append(texts, text, anywhere, lexable2004(anywhere))
 	}
 	other := lexis
 	other.StandardConformingStrings = !lexis.StandardConformingStrings
