@@ -22,12 +22,22 @@ import (
 //
 // The numbers are the OIDs of catalogs: pg_type 1247, pg_proc 1255, pg_class 1259, pg_cast 2605, pg_constraint 2606, pg_operator 2617, pg_rewrite
 // 2618, pg_policy 3256; and of the types trigger and event_trigger.
+//
+// Built-in functions do not appear in pg_depend. Those that may write (builtIn) are found in the trees of views, policies and domains.
 const askWords = `WITH RECURSIVE unsure (class, object) AS (
 SELECT 1255::pg_catalog.oid, p.oid FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
 WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND (n.nspname OPERATOR(pg_catalog.<>) 'pgtee' OR p.proname OPERATOR(pg_catalog.=) 'publish')
 AND NOT (l.lanname OPERATOR(pg_catalog.=) ANY ('{c,internal}'::pg_catalog.name[]) AND p.provolatile OPERATOR(pg_catalog.<>) 'v')
 AND p.prorettype OPERATOR(pg_catalog.<>) ALL ('{2279,3838}'::pg_catalog.oid[])
+UNION ALL SELECT 1259, r.ev_class FROM pg_catalog.pg_rewrite AS r WHERE r.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND r.ev_type OPERATOR(pg_catalog.=) '1'
+AND r.ev_action::pg_catalog.text OPERATOR(pg_catalog.~) ':funcid (` + builtIn + `) '
+UNION ALL SELECT 1259, p.polrelid FROM pg_catalog.pg_policy AS p
+WHERE pg_catalog.concat(p.polqual, p.polwithcheck) OPERATOR(pg_catalog.~) ':funcid (` + builtIn + `) '
+UNION ALL SELECT 1247, c.contypid FROM pg_catalog.pg_constraint AS c WHERE c.contypid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+AND c.conbin::pg_catalog.text OPERATOR(pg_catalog.~) ':funcid (` + builtIn + `) '
+UNION ALL SELECT 2617, o.oid FROM pg_catalog.pg_operator AS o WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+AND o.oprcode::pg_catalog.oid OPERATOR(pg_catalog.=) ANY (pg_catalog.string_to_array('` + builtIn + `', '|')::pg_catalog.oid[])
 UNION SELECT m.class, m.object FROM unsure AS u
 JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) u.class AND d.refobjid OPERATOR(pg_catalog.=) u.object
 CROSS JOIN LATERAL (
@@ -63,6 +73,10 @@ UNION ALL SELECT 'b' WHERE EXISTS (SELECT FROM pg_catalog.pg_type AS t JOIN unsu
 WHERE t.typtype OPERATOR(pg_catalog.=) 'd')
 UNION ALL SELECT 'a' WHERE EXISTS (SELECT FROM pg_catalog.pg_cast AS c JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) c.castfunc AND u.class OPERATOR(pg_catalog.=) 1255::pg_catalog.oid
 WHERE c.castcontext OPERATOR(pg_catalog.=) 'i' OR c.casttarget OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)`
+
+// builtIn are the OIDs of functions of pg_catalog that run SQL given as text, read a value of a type given as text, or change what the server does with
+// notes: set_config, table_to_xml and its kin, ts_rewrite, ts_stat, pg_extension_config_dump, pg_logical_emit_message, pg_input_is_valid, pg_input_error_info.
+const builtIn = "2078|2923|2924|2925|2927|2928|2929|2930|2933|2935|2936|2938|3685|3689|3690|3086|3577|3578|6210|6211"
 
 const (
 	wordsLast    = time.Minute      // after this time a starting session queries the catalog again
@@ -260,11 +274,16 @@ func (words catalogWords) take(value []byte) {
 		words[string(value[1:])] = struct{}{}
 	case value[0] == 'r':
 		words[rowType+string(value[1:])] = struct{}{}
-	case value[0] == 'a' || strings.Contains(" = < > <= >= <> ~ !~ ~~ !~~ ~~* !~~* ", " "+string(value[1:])+" "): // these are also used implicitly
+	case value[0] == 'a' || isImplicit(value[1:]):
 		words[everyWord] = struct{}{}
 	default:
 		words[string(value[1:])], words[earlyWord+string(value[1:])] = struct{}{}, struct{}{}
 	}
+}
+
+// isImplicit reports whether an operator is also used where it is not written, in IN or LIKE for example.
+func isImplicit(operator []byte) bool {
+	return strings.Contains(" = < > <= >= <> ~ !~ ~~ !~~ ~~* !~~* ", " "+string(operator)+" ")
 }
 
 // learnWords queries the catalog. If a session's query is refused, the next session tries again.
@@ -414,16 +433,18 @@ func (s *session) followDDL(text []byte, st *parser.Statement, lexis parser.Lexi
 	}
 }
 
-// wordsOfDDL returns the names in a DDL statement, if possible only that of the object that it creates; for ALTER TABLE only if it changes row-level
-// security or a name.
+// wordsOfDDL returns the names in a DDL statement, if possible only that of the object that it creates; for ALTER TABLE only if it changes a name. Every
+// word counts if the statement changes what others mean that it does not name: a policy, those of the views over its table, for example.
 func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []string) {
-	created, holds := false, parser.DeclaresHold(text)
+	created, every, holds := false, false, parser.DeclaresHold(text)
 	switch st.Verb {
-	case "CREATE EXTENSION", "ALTER EXTENSION": // its contents are not in the text
+	case "CREATE EXTENSION", "ALTER EXTENSION", "ALTER DOMAIN": // its contents, or the types that use it, are not in the text
 		return []string{everyWord, deferredWord, boundWord}
+	case "CREATE POLICY", "ALTER POLICY", "CREATE CAST":
+		return []string{everyWord}
 	case "CREATE TRIGGER":
 		return []string{deferredWord}
-	case "CREATE DOMAIN", "ALTER DOMAIN":
+	case "CREATE DOMAIN":
 		words = []string{boundWord}
 	}
 	switch st.Verb {
@@ -440,13 +461,15 @@ func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []
 	for name, ok := names.Next(); ok && len(words) <= maxDoubtful; name, ok = names.Next() {
 		if created || !parser.IsReserved(name) && (!parser.IsOperator(name) || strings.Contains(st.Verb, "OPERATOR")) {
 			words = append(words, string(name))
+			every = every || isImplicit(name)
 		}
-		matters = matters || string(name) == "security" || string(name) == "rename"
+		every = every || st.Verb == "ALTER TABLE" && string(name) == "security"
+		matters = matters || every || string(name) == "rename"
 	}
 	switch {
 	case !matters:
 		return nil
-	case !names.Readable():
+	case every || !names.Readable():
 		return []string{everyWord}
 	}
 	return words

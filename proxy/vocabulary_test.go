@@ -168,7 +168,12 @@ func TestWordsOfDDL(t *testing.T) {
 		"ALTER TABLE t RENAME TO u":                                                                 "alter t rename u",
 		"ALTER TABLE t ADD COLUMN c int":                                                            "",
 		"CREATE FUNCTION h() RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE ''DECLARE c CURSOR WITH HOLD FOR SELECT 1''; END'": "( h",
-		"CREATE EXTENSION e": "* ( )",
+		"CREATE EXTENSION e":                      "* ( )",
+		"CREATE OPERATOR public.= (FUNCTION = f)": "*",
+		"CREATE POLICY p ON t USING (f())":        "*",
+		"CREATE CAST (a AS b) WITH FUNCTION f(a)": "*",
+		"ALTER DOMAIN d ADD CHECK (f(VALUE))":     "* ( )",
+		"ALTER TABLE t ENABLE ROW LEVEL SECURITY": "*",
 	} {
 		list, _ := parser.Split(nil, []byte(sql), plainLexis)
 		if got := strings.Join(wordsOfDDL([]byte(sql), &list[0], plainLexis), " "); got != want {

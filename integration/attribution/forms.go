@@ -47,6 +47,7 @@ var forms = []form{
 
 	{name: "view with a condition", weight: 3, places: anywhere, mayBeUnknown: anywhere, steps: []step{setNonce, {sql: "SELECT count(*) FROM work.peeking /* n={n} */", rows: 1}}},
 	{name: "view with a column", weight: 3, places: anywhere, mayBeUnknown: anywhere, steps: []step{setNonce, {sql: "TABLE work.calling /* n={n} */", rows: 1}}},
+	{name: "view of a text", weight: 3, places: anywhere, mayBeUnknown: anywhere, steps: []step{setNonce, {sql: "TABLE work.counting /* n={n} */", rows: 1}}},
 	{name: "policy", weight: 3, places: anywhere, mayBeUnknown: anywhere, steps: []step{setNonce, {sql: "SELECT /* n={n} */ k FROM work.guarded", rows: 1}}},
 	{name: "policy of an INSERT", weight: 2, places: anywhere, steps: []step{{sql: "INSERT INTO work.checked VALUES ({n})", rows: 2, bound: true}}},
 	{name: "operator", weight: 3, places: anywhere, mayBeUnknown: anywhere, steps: []step{{sql: "SELECT {n}::bigint <+> 1", rows: 1, bound: true}}},

@@ -71,6 +71,7 @@ CREATE TABLE shelf (k int PRIMARY KEY);
 INSERT INTO shelf VALUES (1);
 CREATE VIEW peeking AS SELECT k FROM shelf WHERE peek();
 CREATE VIEW calling AS SELECT put(handed()) AS n;
+CREATE VIEW counting AS SELECT word FROM ts_stat('SELECT to_tsvector(''simple'', work.put(work.handed())::text)');
 CREATE TABLE guarded (k int PRIMARY KEY);
 INSERT INTO guarded VALUES (1);
 ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
