@@ -113,12 +113,12 @@ func hasParameters(body []byte) bool {
 
 // runsEarly reports whether the Parse, Describe or Bind of a statement may run functions.
 func (s *session) runsEarly(st *statement) bool {
-	return st.early && s.database.isReady() && !s.database.vocabulary.isEmpty()
+	return st.early && s.isReady() && !s.database.vocabulary.isEmpty()
 }
 
 // bindsEarly reports whether the Bind of a parameter may run functions.
 func (s *session) bindsEarly() bool {
-	return s.database.isReady() && s.database.vocabulary.mayBind()
+	return s.isReady() && s.database.vocabulary.mayBind()
 }
 
 // forwardEarly forwards a Parse, Describe or Bind. If it may run functions, these may run DEALLOCATE ALL.

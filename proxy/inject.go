@@ -115,7 +115,7 @@ func (s *session) enter() error {
 	if s.tx.certain && status == 'I' {
 		s.statements.closePortals()
 	}
-	return nil
+	return s.checkTrust()
 }
 
 // awaitSettings waits for the reply to an earlier group on which later notes depend.
@@ -168,7 +168,27 @@ func (s *session) awaitAnswer(group uint32) error {
 // is refused: the server reports a promotion only with the reply to the first request after it. For a statement that only may write, this would cost too
 // much, so trails and wantsExact exclude a standby.
 func (s *session) notesNow(*settings) bool {
-	return s.database.isReady() && !s.pending.isLost()
+	return s.isReady() && !s.pending.isLost()
+}
+
+// isReady reports whether the session can write notes, or must: if notes end while a transaction has one, because the outbox seems to be gone, its
+// writes would be attributed to that note. They fail with their notes then.
+func (s *session) isReady() bool {
+	if s.database.isReady() {
+		return true
+	}
+	return s.notes != nil && s.tx.noted && s.notes.counter > 0 && s.database.distrusted() == ""
+}
+
+// checkTrust ends a session whose transaction has a note, but can have no further ones, because the schema has got an owner whose functions are not called.
+func (s *session) checkTrust() error {
+	if s.notes == nil || !s.tx.noted || s.notes.counter == 0 || s.database.isReady() {
+		return nil
+	}
+	if owner := s.database.distrusted(); owner != "" {
+		return s.refuse(outboxError(s.started.database, distrust, owner))
+	}
+	return nil
 }
 
 // skips reports whether a statement that needs a note is covered by an earlier note.

@@ -52,6 +52,16 @@ func (a *access) isReady() bool {
 	return c != nil && a.trusts(c)
 }
 
+// distrusted returns the owner of the schema that was found last, if it is not trusted.
+func (a *access) distrusted() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.seen == nil || a.trusts(a.seen) {
+		return ""
+	}
+	return a.seen.owner
+}
+
 // catalogLasts is how long a result of the catalog query for a schema is considered valid.
 const catalogLasts = 10 * time.Second
 

@@ -111,3 +111,56 @@ func TestDatabaseMadeAgain(t *testing.T) {
 		}
 	})
 }
+
+// If the outbox seems to be gone, a transaction that has a note goes on with notes: without them, its writes would be attributed to that one.
+func TestNotesLastAsLongAsTheirTransaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := noting(t)
+		var writers []*guest
+		for _, key := range []string{"anna", "bobb", "carl"} {
+			g := h.enter(key, annInShop)
+			g.says("Query BEGIN")
+			g.heard()
+			g.answers("CommandComplete BEGIN", "ReadyForQuery T")
+			g.heard()
+			g.says("Query `INSERT INTO t VALUES (1)`")
+			if _, got := g.heard(); !isNote(got) {
+				t.Errorf("%s: the server hears %q", key, got)
+			}
+			g.answers("RowDescription note", "DataRow x", "CommandComplete `SELECT 1`", "CommandComplete `INSERT 0 1`", "ReadyForQuery T")
+			g.heard()
+			writers = append(writers, g)
+		}
+		ann, bob, carl := writers[0], writers[1], writers[2]
+		d := h.proxy.outboxes.last("server", "shop")
+		d.forget()
+		ann.says("Query `INSERT INTO t VALUES (2)`")
+		if _, got := ann.heard(); !isNote(got) {
+			t.Errorf("a transaction with a note goes on with %q", got)
+		}
+		ann.answers("ErrorResponse S=ERROR V=ERROR C=42883 M=no", "ReadyForQuery E")
+		ann.heard()
+		ann.says("Query ROLLBACK")
+		ann.heard()
+		ann.answers("CommandComplete ROLLBACK", "ReadyForQuery I")
+		ann.heard()
+		ann.says("Query `INSERT INTO t VALUES (3)`")
+		if _, got := ann.heard(); isNote(got) {
+			t.Errorf("the next transaction begins with %q", got)
+		}
+
+		strange, _ := readSchema([]byte("7,8 t t t f mallory"))
+		d.see("9", strange, time.Now())
+		d.observe(strange, time.Now())
+		bob.says("Query `INSERT INTO t VALUES (2)`")
+		if client, got := bob.heard(); got != "" || !strings.Contains(client, "mallory") {
+			t.Errorf("the server hears %q, the client %q", got, client)
+		}
+
+		setUp(h.proxy, "server")
+		carl.answers("CommandComplete nothing")
+		if client, _ := carl.heard(); !strings.Contains(client, "08P01") {
+			t.Errorf("after a reply that answers nothing, the client hears %q", client)
+		}
+	})
+}

@@ -277,12 +277,13 @@ func (s *session) noteFailed(m message, hidden bool) {
 }
 
 // lose handles a reply that matches no request. If nothing was hidden from the client, bytes pass untouched from now on; otherwise the session
-// cannot go on.
+// cannot go on. Nor can it in a transaction block, whose further writes would be attributed to its last note.
 func (s *session) lose(m message) error {
 	s.proxy.counters.lost.Add(1)
 	s.warn("the server's replies do not match the requests; no more notes in this session",
 		zap.String("finding", "replies-lost"), zap.String("message", string(m.kind)), zap.String("head", string(s.replies.head.kind)))
-	if !s.pending.lose() || s.replies.hiding || len(s.replies.kept) > 0 {
+	status, _ := s.pending.lastReady()
+	if !s.pending.lose() || status != 'I' && s.database.isReady() || s.replies.hiding || len(s.replies.kept) > 0 {
 		return lostError()
 	}
 	s.replies.gaveUp = true

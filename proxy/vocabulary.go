@@ -331,7 +331,7 @@ func (s *session) renewWords() error {
 
 // applyVocabulary corrects the parser's result for a text, using the words of the database, and tracks its DDL.
 func (s *session) applyVocabulary(text []byte, lexis parser.Lexis) {
-	if s.database == nil || !s.database.isReady() {
+	if !s.isReady() {
 		return
 	}
 	for i := range s.list {
@@ -344,7 +344,7 @@ func (s *session) applyVocabulary(text []byte, lexis parser.Lexis) {
 
 // withVocabulary corrects and returns a list of the text's statements.
 func (s *session) withVocabulary(list []parser.Statement, text []byte, lexis parser.Lexis) []parser.Statement {
-	if s.database == nil || !s.database.isReady() || s.database.vocabulary.isEmpty() {
+	if !s.isReady() || s.database.vocabulary.isEmpty() {
 		return list
 	}
 	v := &s.database.vocabulary
@@ -384,7 +384,7 @@ func runsOther(st *parser.Statement) bool {
 
 // mayRunEarly reports whether a text may run functions of the client while it is parsed or planned.
 func (s *session) mayRunEarly(text []byte, set *settings) bool {
-	if !s.database.isReady() || s.database.vocabulary.isEmpty() {
+	if !s.isReady() || s.database.vocabulary.isEmpty() {
 		return false
 	}
 	lexis := set.lexis
