@@ -137,6 +137,7 @@ func TestApplyRefuses(t *testing.T) {
 			[]string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"trigger mine (ENABLE ALWAYS or REPLICA)", "ALTER TABLE public.t ENABLE trigger mine", "--fire-triggers"}},
 		{"a trigger of a partition", "ALTER TABLE t RENAME TO aside; CREATE TABLE t (id int PRIMARY KEY, u int, v text) PARTITION BY RANGE (id); CREATE TABLE t_1 PARTITION OF t DEFAULT; CREATE TRIGGER mine BEFORE INSERT ON t_1 FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger(); ALTER TABLE t_1 ENABLE ALWAYS TRIGGER mine",
 			"DROP TABLE t; ALTER TABLE aside RENAME TO t", []string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"trigger mine (ENABLE ALWAYS or REPLICA) on public.t_1", "ALTER TABLE public.t_1 ENABLE trigger mine", "--fire-triggers"}},
+		{"a fence of somebody else", "ALTER TABLE pgtee.applied OWNER TO pg_monitor", "ALTER TABLE pgtee.applied OWNER TO postgres", []string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"belong to pg_monitor", "--trust-owner"}},
 		{"DDL as a superuser", "", "", []string{"--prefix", a.prefix, "--postgres", url, "--ddl", "apply"}, 3, []string{"as postgres, a superuser of the target", "--ddl-as-superuser"}},
 		{"no privilege for the fence", "", "", []string{"--prefix", a.prefix, "--postgres", as("nobody_much")}, 3, []string{"pgtee.applied", `CREATE SCHEMA pgtee AUTHORIZATION "nobody_much"`}},
 	} {

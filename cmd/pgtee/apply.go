@@ -22,6 +22,7 @@ type applyFlags struct {
 	Postgres      postgresURLs      `help:"The database to write to, such as postgres://user@host:5432/replica." required:"" sep:"none" placeholder:"URL"`
 	Slot          string            `help:"Slot of the publisher; needed only if several have used the prefix." placeholder:"NAME"`
 	Stream        string            `help:"Name of this stream in pgtee.applied of the target; by default the prefix." placeholder:"NAME"`
+	TrustOwner    []string          `help:"Roles, other than superusers and the user itself, that may own the tables of schema pgtee. The user runs code of these roles." placeholder:"ROLE,…"`
 	Topics        []string          `help:"Further topics of tables, if their names do not begin with the prefix." placeholder:"TOPIC"`
 	DeletedTopics []string          `help:"Continue although these topics, which were read before, were deleted. Records in them that were not applied are missing." placeholder:"TOPIC"`
 	Tables        []string          `help:"Apply these tables only: globs of SCHEMA.TABLE in the source." placeholder:"GLOB" env:"PGTEE_APPLY_TABLES"`
@@ -167,7 +168,7 @@ func (c *applyFlags) config(term terminal, from string) (config apply.Config, er
 		return config, err
 	}
 	config = apply.Config{
-		Prefix: c.Prefix, Slot: c.Slot, Topics: c.Topics, DeletedTopics: c.DeletedTopics, ConnString: conn, Stream: c.Stream,
+		Prefix: c.Prefix, Slot: c.Slot, Topics: c.Topics, DeletedTopics: c.DeletedTopics, ConnString: conn, TrustedOwners: c.TrustOwner, Stream: c.Stream,
 		Tables: c.Tables, ExcludeTables: c.ExcludeTables, IgnoreColumns: c.IgnoreColumns, Map: c.Map, Modes: modes,
 		DDL: apply.DDLPolicy(c.DDL), DDLAsSuperuser: c.DDLAsSuperuser, SplitSQL: splitSQL, FireTriggers: c.FireTriggers, Origin: apply.OriginPolicy(c.Origin),
 		RowsPerSecond: c.RowsPerSecond, Log: c.logger(term.err).Named("apply"), Stats: &apply.Stats{},

@@ -17,11 +17,12 @@ type consumeCommand struct {
 	brokerFlags   `group:"Kafka"`
 	registryFlags `group:"Kafka"`
 
-	Postgres postgresURLs `help:"The database to write to, such as postgres://user@host:5432/shop." required:"" sep:"none" placeholder:"URL"`
-	Topic    string       `help:"The topic to read." required:"" placeholder:"TOPIC"`
-	Into     string       `help:"The table to write to." required:"" placeholder:"SCHEMA.TABLE"`
-	Group    string       `help:"Name of the group, whose members share the partitions of the topic, and whose position is in pgtee.consumed. By default the name of the table." placeholder:"NAME"`
-	Format   string       `help:"Format of the values: ${enum}. JSON may carry a Connect schema; CSV, and TSV as written by COPY, have one line per record; text and raw fill one column." enum:"json,avro,csv,tsv,text,raw" default:"json" env:"PGTEE_CONSUME_FORMAT"`
+	Postgres   postgresURLs `help:"The database to write to, such as postgres://user@host:5432/shop." required:"" sep:"none" placeholder:"URL"`
+	TrustOwner []string     `help:"Roles, other than superusers and the user itself, that may own the tables of schema pgtee. The user runs code of these roles." placeholder:"ROLE,…"`
+	Topic      string       `help:"The topic to read." required:"" placeholder:"TOPIC"`
+	Into       string       `help:"The table to write to." required:"" placeholder:"SCHEMA.TABLE"`
+	Group      string       `help:"Name of the group, whose members share the partitions of the topic, and whose position is in pgtee.consumed. By default the name of the table." placeholder:"NAME"`
+	Format     string       `help:"Format of the values: ${enum}. JSON may carry a Connect schema; CSV, and TSV as written by COPY, have one line per record; text and raw fill one column." enum:"json,avro,csv,tsv,text,raw" default:"json" env:"PGTEE_CONSUME_FORMAT"`
 
 	Map         map[string]string `help:"Fill a column from a path in the value: total=$.sum.gross; $ is the whole value. Other columns get the field of the same name." placeholder:"COLUMN=PATH" mapsep:","`
 	Columns     []string          `help:"Columns filled from the value: for CSV and TSV in the order of the fields, for an object by name; by default the columns of the table." placeholder:"COLUMN"`
@@ -79,7 +80,7 @@ func (c *consumeCommand) config(term terminal) (config consume.Config, err error
 		schema, table = "public", c.Into
 	}
 	config = consume.Config{
-		Topic: c.Topic, Format: consume.Format(c.Format), ConnString: conn, Schema: schema, Table: table, Group: c.Group, Create: c.CreateTable,
+		Topic: c.Topic, Format: consume.Format(c.Format), ConnString: conn, TrustedOwners: c.TrustOwner, Schema: schema, Table: table, Group: c.Group, Create: c.CreateTable,
 		Mapping: consume.Mapping{Columns: c.Columns, Paths: c.Map, Keys: c.Key, Headers: c.Header, Offset: c.Offset, Partition: c.Partition, Timestamp: c.Timestamp},
 		From:    c.From, Once: c.Once, Log: c.logger(term.err).Named("consume"), Stats: &consume.Stats{},
 	}

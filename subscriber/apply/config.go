@@ -63,6 +63,8 @@ type Config struct {
 	ConnString string // connection string of the target
 	Stream     string // name of the fence row; "": the prefix
 
+	TrustedOwners []string // roles, other than superusers and the user itself, that may own pgtee's tables in the target
+
 	Tables        []string // globs for schema.table in the stream; none: all
 	ExcludeTables []string
 	IgnoreColumns []string          // globs for schema.table.column

@@ -37,12 +37,14 @@ type Config struct {
 	Avro         func(ctx context.Context, framed []byte) ([]byte, error)          // decodes to JSON; nil: there is no registry
 	AvroFields   func(ctx context.Context, framed []byte) ([]decode.Column, error) // fields of a schema, for Create
 
-	ConnString string
-	Schema     string // schema of the table
-	Table      string
-	Group      string // consumers of a group share the partitions; "": the table's name
-	Mapping    Mapping
-	Create     bool // create the table if it does not exist
+	ConnString    string
+	TrustedOwners []string // roles, other than superusers and the user itself, that may own pgtee.consumed and pgtee.dead_letters
+
+	Schema  string // schema of the table
+	Table   string
+	Group   string // consumers of a group share the partitions; "": the table's name
+	Mapping Mapping
+	Create  bool // create the table if it does not exist
 
 	From Start // where a new group starts
 	Once bool  // stop at the position that Kafka has reached at the start

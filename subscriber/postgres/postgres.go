@@ -72,6 +72,29 @@ func Query(ctx context.Context, conn *pgconn.PgConn, sql string, args ...string)
 	return rows, nil
 }
 
+// untrusted finds the owners of these tables and, for a superuser, of schema pgtee, except trusted roles, superusers and the connection's own role.
+const untrusted = `SELECT coalesce(pg_catalog.string_agg(DISTINCT r.rolname::pg_catalog.text, ', '), '')
+FROM (SELECT relowner AS oid FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.to_regnamespace('pgtee') AND relname = ANY (pg_catalog.string_to_array($1, ','))
+  UNION SELECT n.nspowner FROM pg_catalog.pg_namespace AS n, pg_catalog.pg_roles AS we WHERE n.nspname = 'pgtee' AND we.rolname = current_user AND we.rolsuper) AS owner
+JOIN pg_catalog.pg_roles AS r ON r.oid = owner.oid
+WHERE r.rolname <> current_user AND NOT r.rolsuper AND r.rolname <> ALL (pg_catalog.string_to_array($2, ','))`
+
+// UntrustedOwners returns the roles that own one of these tables of schema pgtee, separated by commas, unless the connection may run their code: a write
+// evaluates the defaults and triggers of a table, and a read the functions of a view. "" means that there are none. Called before the tables are used.
+func UntrustedOwners(ctx context.Context, conn *pgconn.PgConn, tables, trusted []string) (string, error) {
+	rows, err := Query(ctx, conn, untrusted, strings.Join(tables, ","), strings.Join(trusted, ","))
+	if err != nil {
+		return "", err
+	}
+	return rows[0][0], nil
+}
+
+// UntrustedOwner returns what is wrong with tables that belong to these roles, and what to do.
+func UntrustedOwner(roles string) (what, repair string) {
+	return "tables of schema pgtee, or the schema, belong to " + roles + ", whose code this user must not run",
+		"connect as that role, or add --trust-owner ROLE if its code may run with the privileges of this user; if somebody has planted the tables, run DROP SCHEMA pgtee CASCADE"
+}
+
 // Results ends a pipeline and returns the row counts of its statements.
 func Results(conn *pgconn.PgConn, pipeline *pgconn.Pipeline) (counts []int64, err error) {
 	if err := pipeline.Sync(); err != nil {
