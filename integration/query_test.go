@@ -112,7 +112,7 @@ func TestQueryKeepsUnchangedRows(t *testing.T) {
 	}
 	forgetful := s.NewTopic("forgetful", 1)
 	if out := s.RunQuery(forgetful, "SELECT * FROM item", changes...); !strings.Contains(out, "query-topic-retention") || !strings.Contains(out, "retention.ms=604800000") ||
-		!strings.Contains(out, "--topic "+forgetful+" --add-config cleanup.policy=compact") {
+		!strings.Contains(out, "--entity-name "+forgetful+" --add-config cleanup.policy=compact") {
 		t.Errorf("a topic that deletes rows: %s", out)
 	}
 	if out := s.RunQuery(forgetful, "SELECT * FROM item"); strings.Contains(out, "query-topic-retention") {
