@@ -9,12 +9,16 @@ type Objects struct {
 	// Optional reports whether the command may succeed without creating, changing or dropping an object: IF EXISTS, IF NOT EXISTS. Temporary objects do
 	// not count.
 	Optional bool
+
+	// Moved reports whether the command moves an object from the schema where the search_path finds it to another one, which is the schema in Names.
+	Moved bool
 }
 
 // namedKinds are the kinds of objects whose names ObjectsOf returns.
 var namedKinds = []string{
-	"AGGREGATE", "DOMAIN", "EXTENSION", "FOREIGN TABLE", "FUNCTION", "INDEX", "MATERIALIZED VIEW", "POLICY", "PROCEDURE", "ROUTINE", "RULE", "SCHEMA", "SEQUENCE",
-	"TABLE", "TRIGGER", "TYPE", "VIEW",
+	"AGGREGATE", "COLLATION", "CONVERSION", "DOMAIN", "EXTENSION", "FOREIGN TABLE", "FUNCTION", "INDEX", "MATERIALIZED VIEW", "POLICY", "PROCEDURE", "ROUTINE", "RULE",
+	"SCHEMA", "SEQUENCE", "STATISTICS", "TABLE", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY", "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "TRIGGER", "TYPE",
+	"VIEW",
 }
 
 // ObjectsOf returns the objects that a command names. It returns no names for objects of other kinds, and if the command leaves the name to the server
@@ -56,7 +60,8 @@ func ObjectsOf(sql []byte, lexis Lexis) (o Objects) {
 		}
 	}
 	if first == "ALTER" {
-		o.Names[0] = p.newName(o.Names[0])
+		o.Names[0], o.Moved = p.newName(o.Names[0])
+		o.Moved = o.Moved && kind != "EXTENSION" // its own name has no schema
 	}
 	return o
 }
@@ -75,17 +80,18 @@ func (p *phrase) qualifiedName() (parts []string) {
 	return nil
 }
 
-// newName reads what follows the name in an ALTER command and returns the name that the object has afterwards.
-func (p *phrase) newName(name []string) []string {
+// newName reads what follows the name in an ALTER command and returns the name that the object has afterwards. moved reports whether that has a schema and
+// the name before had none.
+func (p *phrase) newName(name []string) (after []string, moved bool) {
 	if p.accept("ON") { // the table of a trigger
 		p.qualifiedName()
 	}
 	last := len(name) - 1
 	if p.accept("RENAME") && p.accept("TO") {
-		return append(slices.Clone(name[:last]), p.name())
+		return append(slices.Clone(name[:last]), p.name()), false
 	}
 	if p.accept("SET") && p.accept("SCHEMA") {
-		return []string{p.name(), name[last]}
+		return []string{p.name(), name[last]}, last == 0
 	}
-	return name
+	return name, false
 }

@@ -26,6 +26,14 @@ func TestObjectsOf(t *testing.T) {
 		"ALTER TABLE s.t RENAME TO u":                                   "[[s u]] false",
 		"ALTER TABLE t RENAME COLUMN a TO b":                            "[[t]] false",
 		"ALTER TABLE s.t SET SCHEMA r":                                  "[[r t]] false",
+		"ALTER TABLE ONLY t SET SCHEMA r":                               "[[r t]] false moved",
+		"alter function f(int) set\nschema \"R\"":                       "[[R f]] false moved",
+		"ALTER FUNCTION f(int) SET search_path = s":                     "[[f]] false",
+		"ALTER EXTENSION e SET SCHEMA r":                                "[[r e]] false",
+		"ALTER COLLATION s.c SET SCHEMA r":                              "[[r c]] false",
+		"ALTER STATISTICS c SET SCHEMA r":                               "[[r c]] false moved",
+		"ALTER TEXT SEARCH CONFIGURATION c SET SCHEMA r":                "[[r c]] false moved",
+		"CREATE STATISTICS ON a, b FROM t":                              "[] false",
 		"ALTER FUNCTION f(int, text) RENAME TO g":                       "[[g]] false",
 		"ALTER TRIGGER g ON s.t RENAME TO h":                            "[[h]] false",
 		"DROP TABLE IF EXISTS a, s.\"b.c\" CASCADE":                     "[[a] [s b.c]] true",
@@ -37,7 +45,11 @@ func TestObjectsOf(t *testing.T) {
 		"DROP TABLE":                                                    "[] false",
 	} {
 		o := ObjectsOf([]byte(sql), Lexis{StandardConformingStrings: true})
-		if got := fmt.Sprint(o.Names, o.Optional); got != want {
+		got := fmt.Sprint(o.Names, o.Optional)
+		if o.Moved {
+			got += " moved"
+		}
+		if got != want {
 			t.Errorf("%s: %s, want %s", sql, got, want)
 		}
 	}

@@ -237,7 +237,7 @@ func splitSQL(sql string) []apply.Statement {
 	for _, s := range statements {
 		text := sql[s.Start:s.End]
 		objects := parser.ObjectsOf([]byte(text), lexis)
-		list = append(list, apply.Statement{Verb: s.Verb, Text: text, Names: objects.Names, Optional: objects.Optional})
+		list = append(list, apply.Statement{Verb: s.Verb, Text: text, Names: objects.Names, Optional: objects.Optional, Moved: objects.Moved})
 	}
 	return list
 }

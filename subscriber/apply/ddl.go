@@ -32,6 +32,7 @@ type ddlRecord struct {
 	Pgtee      json.RawMessage
 	Own        string     `json:"-"` // the command in the text of the Query; "": it is not there, because a function ran it
 	Names      [][]string `json:"-"` // objects that Own names: see Statement
+	Moved      bool       `json:"-"` // see Statement
 	Why        string     `json:"-"` // why Own is not known
 	Text       string     `json:"-"` // SQL to run in the target
 }
@@ -287,7 +288,7 @@ func (d *ddlRecord) text() (string, error) {
 		return "", d.unknown(d.Why)
 	case strings.Contains(d.Own, redacted):
 		return "", d.unknown(fmt.Sprintf("it has values that are hidden: `%s`", d.Own))
-	case len(d.schemas()) > 1 || movesFromSearchPath(d.Own, d.Names):
+	case len(d.schemas()) > 1 || d.Moved:
 		return "", Halt{fmt.Sprintf("%s of %s, run by %s at the source, names objects without their schemas, and the stream does not have its search_path: `%s`", d.Command, d.objects(), d.User, d.Own),
 			"run it on the target with the names of the schemas, and start with --ddl ignore until it is passed"}
 	case d.schemaOf() == "" && grantsUnqualified(d.Own):
@@ -336,13 +337,6 @@ func (d *ddlRecord) schemas() (list []string) {
 		}
 	}
 	return list
-}
-
-var setSchema = regexp.MustCompile(`(?is)^\s*alter\s.*\sset\s+schema\s+(?:"(?:[^"]|"")+"|[^\s"]+)\s*$`)
-
-// movesFromSearchPath reports whether a command gives an object that it names without schema another schema: the record has only the new one.
-func movesFromSearchPath(sql string, names [][]string) bool {
-	return setSchema.MatchString(sql) && !slices.ContainsFunc(names, func(name []string) bool { return len(name) > 1 })
 }
 
 // schemaOf returns the schema in which to resolve unqualified names of a command; "" if its objects have none. That of a trigger, a policy or a rule is the

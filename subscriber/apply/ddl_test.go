@@ -28,19 +28,19 @@ func TestUnqualifiedNames(t *testing.T) {
 	}
 	for _, c := range []struct {
 		command, sql string
-		names        [][]string
+		names        [][]string // as parser.ObjectsOf returns them
+		moved        bool
 		objects      []ddlObject
 		want         string // schema; "": halts
 	}{
-		{"DROP TABLE", "DROP TABLE a, b", [][]string{{"a"}, {"b"}}, []ddlObject{table("app", "a"), table("other", "b")}, ""},
-		{"DROP TABLE", "DROP TABLE a, other.b", [][]string{{"a"}, {"other", "b"}}, []ddlObject{table("other", "b"), table("app", "a")}, "app"},
-		{"DROP TABLE", "DROP TABLE p", [][]string{{"p"}}, []ddlObject{table("parts", "p_1"), table("app", "p")}, "app"},
-		{"ALTER TABLE", "ALTER TABLE t SET SCHEMA old", [][]string{{"t"}}, []ddlObject{table("old", "t")}, ""},
-		{"ALTER TABLE", "alter table only t\nset schema \"Old\"", [][]string{{"t"}}, []ddlObject{table("Old", "t")}, ""},
-		{"ALTER TABLE", "ALTER TABLE app.t SET SCHEMA old", [][]string{{"app", "t"}}, []ddlObject{table("old", "t")}, "old"},
-		{"ALTER TABLE", "ALTER TABLE t ADD c int", [][]string{{"t"}}, []ddlObject{table("app", "t")}, "app"},
+		{"DROP TABLE", "DROP TABLE a, b", [][]string{{"a"}, {"b"}}, false, []ddlObject{table("app", "a"), table("other", "b")}, ""},
+		{"DROP TABLE", "DROP TABLE a, other.b", [][]string{{"a"}, {"other", "b"}}, false, []ddlObject{table("other", "b"), table("app", "a")}, "app"},
+		{"DROP TABLE", "DROP TABLE p", [][]string{{"p"}}, false, []ddlObject{table("parts", "p_1"), table("app", "p")}, "app"},
+		{"ALTER TABLE", "ALTER TABLE t SET SCHEMA old", [][]string{{"old", "t"}}, true, []ddlObject{table("old", "t")}, ""},
+		{"ALTER TABLE", "ALTER TABLE app.t SET SCHEMA old", [][]string{{"old", "t"}}, false, []ddlObject{table("old", "t")}, "old"},
+		{"ALTER TABLE", "ALTER TABLE t ADD c int", [][]string{{"t"}}, false, []ddlObject{table("app", "t")}, "app"},
 	} {
-		d := ddlRecord{Command: c.command, Own: c.sql, Names: c.names, Objects: c.objects}
+		d := ddlRecord{Command: c.command, Own: c.sql, Names: c.names, Moved: c.moved, Objects: c.objects}
 		text, err := d.text()
 		if isHalt(err) != (c.want == "") || err == nil && (d.schemaOf() != c.want || text != c.sql) {
 			t.Errorf("%s: in %s, %q (%v)", c.sql, d.schemaOf(), text, err)

@@ -17,6 +17,7 @@ type Statement struct {
 	Text     string
 	Names    [][]string // objects that it names, each preceded by its schema if the statement has that; none: it names none, or their kind is not known
 	Optional bool       // it may have nothing to do, and then leaves no record
+	Moved    bool       // it moves an object that it names without schema; Names has the new schema
 }
 
 // maxStatementBytes is the length from which on the statement of a DDL record may be cut: the outbox and the publisher cut it at 64 KiB, at a character.
@@ -45,7 +46,7 @@ func (d *ddlRecord) find(all []Statement, next *int) (text string, known bool) {
 	case i < 0 && len(places) < len(all): // the Query was sent again, or its other statements have run such a command
 	case !areAlike(all, places) && mayMiss(all, places):
 	case d.hasAll(&found):
-		d.Names = found.Names
+		d.Names, d.Moved = found.Names, found.Moved
 		return found.Text, true
 	}
 	return "", false
