@@ -43,6 +43,7 @@ type ddlObject struct {
 	Schema        string      `json:"schema"`
 	Name          string      `json:"name"`
 	Dropped       bool        `json:"dropped"`
+	Root          string      `json:"root"` // of a partition: the identity of the partitioned table that it belongs to; "" otherwise
 	Columns       []ddlColumn `json:"columns"`
 	ColumnsBefore []ddlColumn `json:"columns_before"`
 }
@@ -79,7 +80,8 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 			d.Why = fmt.Sprintf("it cannot be determined which command of `%s` it is", d.Statement)
 		}
 	}
-	d.Objects = a.cfg.concerned(d.Objects, d.Own)
+	all := d.Objects
+	d.Objects = a.cfg.concerned(all, d.Own)
 	if len(d.Objects) == 0 {
 		return nil
 	}
@@ -100,6 +102,10 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	if name := a.cfg.renames(&d); name != "" {
 		return Halt{fmt.Sprintf("%s concerns %s, which has another name in the target (--map): `%s`, run by %s", d.Command, name, d.Statement, d.User),
 			"run it there under that name, and start with --ddl ignore until it is passed"}
+	}
+	if name := d.dropsOther(all); name != "" {
+		return Halt{fmt.Sprintf("%s names %s, which is left out, beside tables that are not: `%s`, run by %s", d.Command, name, d.Statement, d.User),
+			"drop the others on the target, and start with --ddl ignore until it is passed"}
 	}
 	var err error
 	if d.Text, err = d.text(); err != nil {
@@ -179,6 +185,19 @@ func (c *Config) concerns(o *ddlObject, text string) bool {
 		return false
 	}
 	return len(c.Tables) == 0
+}
+
+// dropsOther returns a table that a DROP names and that is not applied; "" if there is none. all are the objects of the record.
+func (d *ddlRecord) dropsOther(all []ddlObject) string {
+	for i := range all {
+		o := &all[i]
+		alone := ddlRecord{Objects: all[i : i+1]}
+		isNamed := slices.ContainsFunc(d.Names, func(name []string) bool { return alone.has(name) && (len(name) > 1 || !d.followsRoot(o, name[0])) })
+		if o.Dropped && o.Type == "table" && isNamed && !slices.ContainsFunc(d.Objects, func(left ddlObject) bool { return left.Type == o.Type && left.Name == o.Name }) {
+			return o.Name
+		}
+	}
+	return ""
 }
 
 // table returns schema.table of an object that is a table or a column; "" for another one.
@@ -330,13 +349,19 @@ func (d *ddlRecord) schemas() (list []string) {
 		}
 		for i := range d.Objects {
 			for _, own := range d.Objects[i].names() {
-				if len(own) > 1 && own[len(own)-1] == name[0] && !slices.Contains(list, own[0]) {
+				if len(own) > 1 && own[len(own)-1] == name[0] && !d.followsRoot(&d.Objects[i], name[0]) && !slices.Contains(list, own[0]) {
 					list = append(list, own[0])
 				}
 			}
 		}
 	}
 	return list
+}
+
+// followsRoot reports whether an object is a partition beside its root of the same name, which is the one that the command names.
+func (d *ddlRecord) followsRoot(o *ddlObject, name string) bool {
+	root := outbox.IdentityParts(o.Root)
+	return o.Root != o.Name && len(root) > 1 && root[1] == name && d.has(root)
 }
 
 // schemaOf returns the schema in which to resolve unqualified names of a command; "" if its objects have none. That of a trigger, a policy or a rule is the

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
 
@@ -26,6 +27,9 @@ func TestUnqualifiedNames(t *testing.T) {
 	table := func(schema, name string) ddlObject {
 		return ddlObject{Type: "table", Schema: schema, Name: schema + "." + name}
 	}
+	part := func(schema, name string) ddlObject {
+		return ddlObject{Type: "table", Schema: schema, Name: schema + "." + name, Root: "app.events"}
+	}
 	for _, c := range []struct {
 		command, sql string
 		names        [][]string // as parser.ObjectsOf returns them
@@ -36,6 +40,9 @@ func TestUnqualifiedNames(t *testing.T) {
 		{"DROP TABLE", "DROP TABLE a, b", [][]string{{"a"}, {"b"}}, false, []ddlObject{table("app", "a"), table("other", "b")}, ""},
 		{"DROP TABLE", "DROP TABLE a, other.b", [][]string{{"a"}, {"other", "b"}}, false, []ddlObject{table("other", "b"), table("app", "a")}, "app"},
 		{"DROP TABLE", "DROP TABLE p", [][]string{{"p"}}, false, []ddlObject{table("parts", "p_1"), table("app", "p")}, "app"},
+		{"DROP TABLE", "DROP TABLE events", [][]string{{"events"}}, false, []ddlObject{part("y2024", "events"), table("app", "events"), part("y2025", "events")}, "app"},
+		{"DROP TABLE", "DROP TABLE events", [][]string{{"events"}}, false, []ddlObject{part("y2024", "events")}, "y2024"},
+		{"DROP TABLE", "DROP TABLE events, x", [][]string{{"events"}, {"x"}}, false, []ddlObject{part("y2024", "x"), table("app", "events")}, ""},
 		{"ALTER TABLE", "ALTER TABLE t SET SCHEMA old", [][]string{{"old", "t"}}, true, []ddlObject{table("old", "t")}, ""},
 		{"ALTER TABLE", "ALTER TABLE app.t SET SCHEMA old", [][]string{{"old", "t"}}, false, []ddlObject{table("old", "t")}, "old"},
 		{"ALTER TABLE", "ALTER TABLE t ADD c int", [][]string{{"t"}}, false, []ddlObject{table("app", "t")}, "app"},
@@ -44,6 +51,22 @@ func TestUnqualifiedNames(t *testing.T) {
 		text, err := d.text()
 		if isHalt(err) != (c.want == "") || err == nil && (d.schemaOf() != c.want || text != c.sql) {
 			t.Errorf("%s: in %s, %q (%v)", c.sql, d.schemaOf(), text, err)
+		}
+	}
+}
+
+// A DROP that also names a table that is left out would drop that one in the target, or one of another schema.
+func TestDropOfOthers(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nothing takes a batch
+	for name, excluded := range map[string]string{"in another schema": "other.*", "in the same": "app.a"} {
+		a := &assembler{cfg: &Config{DDL: DDLApply, ExcludeTables: []string{excluded}, SplitSQL: func(sql string) []Statement {
+			return []Statement{{Verb: "DROP TABLE", Text: sql, Names: [][]string{{"a"}, {"b"}}}}
+		}}, log: zap.NewNop(), batch: newBatch()}
+		const ddl = `{"v": 1, "command": "DROP TABLE", "statement": "DROP TABLE a, b", "objects": [
+			{"type": "table", "schema": "app", "name": "app.a", "dropped": true}, {"type": "table", "schema": "app", "name": "app.c", "dropped": true}, {"type": "table", "schema": "other", "name": "other.b", "dropped": true}]}`
+		if err := a.addDDL(ctx, event{place: place{commit: 1}, record: &kgo.Record{Value: []byte(ddl)}}); !isHalt(err) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
