@@ -146,6 +146,12 @@ func (c *Config) includes(name string) bool {
 	return (len(c.Tables) == 0 || matchesAny(c.Tables, name)) && !matchesAny(c.ExcludeTables, name)
 }
 
+// leavesOut reports whether a topic is that of a table that is not applied, by the publisher's default names.
+func (c *Config) leavesOut(topic string) bool {
+	name, ours := strings.CutPrefix(topic, topicName(c.Prefix)+".")
+	return ours && strings.Contains(name, ".") && !c.includes(name)
+}
+
 func matchesAny(globs []string, name string) bool {
 	return slices.ContainsFunc(globs, func(glob string) bool { return matches(glob, name) })
 }

@@ -318,11 +318,12 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 // where its history ends.
 func (s *source) checkTombstone(p *partition, r *kgo.Record, id *eventID, kept LSN) error {
 	unread := p.last.commit < id.commit || p.last.commit == id.commit && p.last.ordinal < id.ordinal
-	if !unread || id.snapshot != nil || id.commit < s.floor || id.commit >= kept || headerOf(r, record.EventSourceHeader) != nil {
+	done := id.commit < s.floor || p.resumed && id.commit == s.floor // an archive may end behind a delete and in front of its tombstone
+	if !unread || done || s.cfg.leavesOut(p.topic) || id.snapshot != nil || id.commit >= kept || headerOf(r, record.EventSourceHeader) != nil {
 		return nil
 	}
-	return Halt{fmt.Sprintf("%s is a tombstone whose delete is gone: the topic is compacted, and records were removed before they were %s", placeOf(r), s.cfg.done()),
-		"set cleanup.policy=delete for the topic (topic-config of the publisher, too); " + s.cfg.afresh()}
+	return Halt{fmt.Sprintf("%s is a tombstone whose delete is not in the topic: compaction has removed records before they were %s, or the publisher writes deletes of flat records as tombstones only", placeOf(r), s.cfg.done()),
+		"set cleanup.policy=delete for the topic (topic-config of the publisher, too), or --flat-deletes rewrite-with-tombstone; " + s.cfg.afresh()}
 }
 
 // warnForeign logs once per topic that it has records of another publisher.

@@ -70,17 +70,20 @@ func TestCompactedTopics(t *testing.T) {
 		records []*kgo.Record
 		halts   bool
 	}{
-		"beside its delete":            {[]*kgo.Record{kept("shop.a", 0, "1/s/1/0/64/1"), tombstone(1, "1/s/1/0/64/1")}, false},
-		"alone":                        {[]*kgo.Record{tombstone(1, "1/s/1/0/64/1")}, true},
-		"of a later change":            {[]*kgo.Record{kept("shop.a", 0, "1/s/1/0/64/1"), tombstone(2, "1/s/1/0/64/2")}, true},
-		"its delete was applied":       {[]*kgo.Record{tombstone(1, "1/s/1/0/30/1")}, false},
-		"published twice":              {[]*kgo.Record{kept("shop.a", 0, "1/s/1/0/96/1"), kept("shop.a", 1, "1/s/1/0/64/1"), tombstone(2, "1/s/1/0/64/1")}, false},
-		"an event of the application":  {[]*kgo.Record{tombstone(1, "1/s/1/0/64/1", kgo.RecordHeader{Key: record.EventSourceHeader, Value: []byte("pgtee")})}, false},
-		"of somebody else":             {[]*kgo.Record{tombstone(1, "1/other/1/0/64/1"), {Topic: "shop.a", Offset: 2}}, false},
-		"a delete that was lost since": {[]*kgo.Record{tombstone(1, "1/s/1/0/A0/1")}, false},
+		"beside its delete":              {[]*kgo.Record{kept("shop.a", 0, "1/s/1/0/64/1"), tombstone(1, "1/s/1/0/64/1")}, false},
+		"alone":                          {[]*kgo.Record{tombstone(1, "1/s/1/0/64/1")}, true},
+		"of a later change":              {[]*kgo.Record{kept("shop.a", 0, "1/s/1/0/64/1"), tombstone(2, "1/s/1/0/64/2")}, true},
+		"its delete ends what was taken": {[]*kgo.Record{tombstone(1, "1/s/1/0/32/1")}, false},
+		"of a table that is left out":    {[]*kgo.Record{func() *kgo.Record { r := tombstone(1, "1/s/1/0/64/1"); r.Topic = "shop.public.session"; return r }()}, false},
+		"its delete was applied":         {[]*kgo.Record{tombstone(1, "1/s/1/0/30/1")}, false},
+		"published twice":                {[]*kgo.Record{kept("shop.a", 0, "1/s/1/0/96/1"), kept("shop.a", 1, "1/s/1/0/64/1"), tombstone(2, "1/s/1/0/64/1")}, false},
+		"an event of the application":    {[]*kgo.Record{tombstone(1, "1/s/1/0/64/1", kgo.RecordHeader{Key: record.EventSourceHeader, Value: []byte("pgtee")})}, false},
+		"of somebody else":               {[]*kgo.Record{tombstone(1, "1/other/1/0/64/1"), {Topic: "shop.a", Offset: 2}}, false},
+		"a delete that was lost since":   {[]*kgo.Record{tombstone(1, "1/s/1/0/A0/1")}, false},
 	} {
-		s := &source{cfg: &Config{Log: zap.NewNop()}, known: progress{Slot: "s", Cuts: []LSN{150}}, floor: 50, partitions: map[string]map[int32]*partition{"shop.a": {}}, warned: map[string]bool{}}
-		p := s.begin("shop.a", 0)
+		s := &source{cfg: &Config{Log: zap.NewNop()}, known: progress{Slot: "s", Cuts: []LSN{150}}, floor: 50, partitions: map[string]map[int32]*partition{"shop.a": {}, "shop.public.session": {}}, warned: map[string]bool{}}
+		s.cfg.Prefix, s.cfg.ExcludeTables = "shop", []string{"public.session"}
+		p := s.begin(c.records[0].Topic, 0)
 		p.resumed = true
 		var err error
 		for _, r := range c.records {
