@@ -48,19 +48,11 @@ func (a NameAdjustment) fieldName(name, record string) string {
 	return a.name(name)
 }
 
-// fieldNames returns the names of a struct's fields, which differ. Of fields whose adjusted names are equal, one that Avro allows as it is keeps its name,
-// otherwise the first one; the others have the form of Unicode: whoever adds such a column must not be able to halt the publisher.
+// fieldNames returns the names of a struct's fields, which differ. Of fields whose adjusted names are equal the first one keeps that name, and the others have
+// the form of Unicode: whoever adds such a column, which comes last, must be able neither to halt the publisher nor to take another column's name.
 func (a NameAdjustment) fieldNames(s *record.Schema) []string {
 	names, taken := make([]string, len(s.Fields)), make(map[string]bool, len(s.Fields))
 	for i, f := range s.Fields {
-		if name := a.fieldName(f.Name, s.Name); name == f.Name && !taken[name] {
-			names[i], taken[name] = name, true
-		}
-	}
-	for i, f := range s.Fields {
-		if names[i] != "" {
-			continue
-		}
 		if names[i] = a.fieldName(f.Name, s.Name); taken[names[i]] {
 			names[i] = Unicode.name(f.Name)
 		}
