@@ -56,9 +56,7 @@ func (e *Encoder) planRouter(t *table) (*router, error) {
 		case err != nil && !shape.IsGlob(o.Match):
 			return nil, err
 		case err != nil:
-			if e.config.Warn != nil {
-				e.config.Warn("event-table-unfit", fmt.Sprintf("table %s matches --event-table %s and is published like any other table: %v", name, o.Match, err))
-			}
+			e.warnOnce(t, "event-table-unfit", fmt.Sprintf("table %s matches --event-table %s and is published like any other table: %v", name, o.Match, err))
 			return nil, nil
 		}
 		return r, nil

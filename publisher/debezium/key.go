@@ -128,12 +128,9 @@ func (e *Encoder) warnOfKey(t *table, known *Table, found bool) {
 
 // warnOfLossyKey warns the operator if two rows of a table may have one key, because the form of a key column does not show every value.
 func (e *Encoder) warnOfLossyKey(t *table) {
-	if e.config.Warn == nil {
-		return
-	}
 	for _, i := range t.key {
 		if repair := t.columns[i].inKey().codec.lossy; repair != "" {
-			e.config.Warn("table-key-lossy", fmt.Sprintf("different rows of table %s may have the same key, because records do not show all of key column %s: %s, then publish the table again with a signal of type resync",
+			e.warnOnce(t, "table-key-lossy", fmt.Sprintf("different rows of table %s may have the same key, because records do not show all of key column %s: %s, then publish the table again with a signal of type resync",
 				t.relation.Schema+"."+t.relation.Name, t.relation.Columns[i].Name, repair))
 		}
 	}

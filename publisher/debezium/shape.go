@@ -133,7 +133,7 @@ func isShort(c *pgoutput.Column) bool {
 // warnOfFilter warns the operator if a row that an UPDATE brings into the view of the filter may lack values: the WAL has no value that is stored out of
 // line and that the statement left as it was, and no record before had it.
 func (e *Encoder) warnOfFilter(t *table, partitioned bool) {
-	if e.config.Warn == nil || t.filter == nil || t.identity.Whole || len(t.identity.Columns) == 0 { // without an identity no UPDATE is captured
+	if t.filter == nil || t.identity.Whole || len(t.identity.Columns) == 0 { // without an identity no UPDATE is captured
 		return
 	}
 	i := slices.IndexFunc(t.columns, func(c column) bool { return c.long && !c.hidden })
@@ -141,7 +141,7 @@ func (e *Encoder) warnOfFilter(t *table, partitioned bool) {
 		return
 	}
 	name := t.relation.Schema + "." + t.relation.Name
-	e.config.Warn("filter-needs-full", fmt.Sprintf("rows that an UPDATE brings into the filter of table %s may lack long values, such as those of column %s, because the WAL does not have what the statement left unchanged: %s",
+	e.warnOnce(t, "filter-needs-full", fmt.Sprintf("rows that an UPDATE brings into the filter of table %s may lack long values, such as those of column %s, because the WAL does not have what the statement left unchanged: %s",
 		name, t.relation.Columns[i].Name, shape.FullIdentity(t.relation, partitioned)))
 }
 

@@ -456,6 +456,28 @@ func TestMaskedSchemas(t *testing.T) {
 	}
 }
 
+// TestWarnedOnce: the server sends the Relation of an unchanged table again, after each ANALYZE. What was said of it is not said again, but what is new is.
+func TestWarnedOnce(t *testing.T) {
+	relation := func(columns ...string) *pgoutput.Relation {
+		r := &pgoutput.Relation{OID: 2, Schema: "public", Name: "outbox", Identity: 'd', Columns: []pgoutput.Column{{Name: "id", Type: oidInterval, TypeMod: -1, Key: true}}}
+		for _, name := range columns {
+			r.Columns = append(r.Columns, pgoutput.Column{Name: name, Type: oidText, TypeMod: -1})
+		}
+		return r
+	}
+	var found []string
+	config := Config{Catalog: memberKeys, Warn: func(finding, _ string) { found = append(found, finding) }, Outboxes: []OutboxTable{NewOutboxTable("*.outbox")}}
+	e := shaped(t, config, shape.Config{Tables: []shape.TableConfig{{Match: "*.*", Where: "id IS NOT NULL"}}})
+	for _, r := range []*pgoutput.Relation{relation("v"), relation("v"), relation("v", "w"), relation("u", "v")} {
+		if _, err := e.table(t.Context(), r, record.Place{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"event-table-unfit", "filter-needs-full", "table-key-lossy", "filter-needs-full"}; !slices.Equal(found, want) { // the last one is about column u
+		t.Errorf("%q, want %q", found, want)
+	}
+}
+
 // TestFilterNeedsOldRows: a row that an UPDATE brings into the view of a filter has no long value that the statement left as it was, and no reader has one.
 func TestFilterNeedsOldRows(t *testing.T) {
 	for _, test := range []struct {

@@ -32,6 +32,7 @@ type table struct {
 	schemas    tableSchemas
 	router     *router // for an outbox table of the application; nil for any other table
 	events     *collection
+	warned     []string // what the operator was told of it: see warnOnce
 }
 
 // version identifies what a plan depends on in addition to the Relation and the catalog.
@@ -74,6 +75,14 @@ func (v value) isMissing() bool { return v.kind == absent || v.kind == pgoutput.
 type row struct {
 	present bool
 	values  []value
+}
+
+// warnOnce warns the operator of a table, unless its plan before was warned of the same: the server sends a Relation again when nothing in it has changed.
+func (e *Encoder) warnOnce(t *table, finding, text string) {
+	t.warned = append(t.warned, text)
+	if before := e.tables[t.relation.OID]; e.config.Warn != nil && (before == nil || !slices.Contains(before.warned, text)) {
+		e.config.Warn(finding, text)
+	}
 }
 
 // plan makes the plan of a table. It reads the catalog once per version of the table.
