@@ -71,6 +71,24 @@ func TestDropOfOthers(t *testing.T) {
 	}
 }
 
+// A partition that is left out may have the name of its root, which is not.
+func TestDropBesidePartition(t *testing.T) {
+	root, part := ddlObject{Type: "table", Name: "app.events", Dropped: true}, ddlObject{Type: "table", Name: "y2024.events", Dropped: true, Root: "app.events"}
+	for name, c := range map[string]struct {
+		names [][]string
+		want  string
+	}{
+		"without schema":  {[][]string{{"events"}}, ""},
+		"with it":         {[][]string{{"app", "events"}}, ""},
+		"of its own name": {[][]string{{"app", "events"}, {"y2024", "events"}}, "y2024.events"},
+	} {
+		d := ddlRecord{Names: c.names, Objects: []ddlObject{root}}
+		if got := d.dropsOther([]ddlObject{part, root}); got != c.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
 func TestOutsideTransaction(t *testing.T) {
 	for _, c := range []struct {
 		command, statement string
