@@ -145,7 +145,7 @@ func (w *writer) flat(op byte, before, after *row) error {
 	b.Buf = append(b.Buf, '}')
 	// An unchanged value that is null is Debezium's, too. A zero would overwrite the value at the reader; only the row of a delete may have one.
 	if lost != nil && (lost.some || lost.zero && after != nil) && !hasPgtee {
-		return fmt.Errorf("%s.%s: a column's type cannot carry the value of this row, and no other field holds it: add the field pgtee, or choose another handling mode for the type",
+		return fmt.Errorf("%s.%s: a column's type cannot carry the value of this row, or say that it is unchanged, and no other field does: add the field pgtee, or choose another handling mode for the type",
 			w.table.relation.Schema, w.table.relation.Name)
 	}
 	return nil
