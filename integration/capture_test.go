@@ -435,16 +435,21 @@ func TestOnMissed(t *testing.T) {
 	}
 	start("halt")
 	r.Drain()
-	r.Exec("CREATE TABLE k (id int)", "INSERT INTO k VALUES (1)", "ALTER TABLE k ADD PRIMARY KEY (id)")
+	r.Exec("CREATE TABLE k (id int)", "INSERT INTO k VALUES (1), (9)", "DELETE FROM k WHERE id = 9", "ALTER TABLE k ADD PRIMARY KEY (id)")
 	if fault := r.expectHalt("changes of tables are not in the stream", "--on-missed resync"); fault != "" {
 		t.Fatal(fault)
 	}
 	start("warn")
 	r.Exec("UPDATE k SET id = 2")
 	r.Drain()
-	if got := r.ops("public.k"); got != "cdc" {
-		t.Errorf("with warn: %s, want cdc", got)
+	if got := r.ops("public.k"); got != "ccdc" {
+		t.Errorf("with warn: %s, want ccdc", got)
 	}
+	if out, code := r.Pgtee("snapshot", "start", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot, "--table", "public.k", "--resync", "--wait"); code != 0 {
+		t.Fatalf("the cure of changes-missed: exit code %d: %s", code, out)
+	}
+	r.Drain()
+	r.ExpectFolded("k", []string{"id"})
 }
 
 // The tables of an extension are captured as others are.

@@ -147,7 +147,7 @@ func (c *snapshotRequest) request(ctx context.Context, term terminal, signal *ou
 		return "", before, usage(fmt.Errorf("database %s: %w", s.database, err))
 	}
 	subject := signal.Type
-	if signal.Type == outbox.ExecuteSnapshot || signal.Type == outbox.Resync {
+	if snapshot.AsksForRows(signal) {
 		subject = "snapshot " + id
 	}
 	fmt.Fprintf(term.out, "%s: requested\n", subject)
@@ -216,6 +216,7 @@ const knownPatience = 5 * time.Second
 // checkID returns an error if the snapshot to control is not in progress, or if the snapshot to start already is. For a new snapshot it returns when the
 // last one with its id ended.
 func (c *snapshotRequest) checkID(ctx context.Context, signal *outbox.SignalRecord, s source, cluster cluster) (before time.Time, err error) {
+	starts := snapshot.AsksForRows(signal)
 	for until := time.Now().Add(knownPatience); ; {
 		snapshots, err := snapshotsOf(ctx, s, cluster)
 		if err != nil {
@@ -228,9 +229,9 @@ func (c *snapshotRequest) checkID(ctx context.Context, signal *outbox.SignalReco
 			}
 		}
 		switch {
-		case signal.Type == outbox.ExecuteSnapshot && working:
+		case starts && working:
 			return before, fmt.Errorf("--id %s: a snapshot of that name is under way: see pgtee snapshot status", signal.ID)
-		case signal.Type == outbox.ExecuteSnapshot, signal.Snapshot == "" && len(snapshots.Copies) > 0, working:
+		case starts, signal.Snapshot == "" && len(snapshots.Copies) > 0, working:
 			return before, nil
 		case time.Now().After(until) && signal.Snapshot == "":
 			return before, fmt.Errorf("no snapshot is under way: see pgtee snapshot status")

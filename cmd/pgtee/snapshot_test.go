@@ -3,6 +3,7 @@ package main
 import (
 	"testing"
 
+	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 	"github.com/pgtee/pgtee/outbox"
 )
 
@@ -19,5 +20,21 @@ func TestSnapshotSignal(t *testing.T) {
 	c := snapshotStart{Table: []string{"public.orders"}, Where: "id > 1", Resync: true}
 	if _, err := c.signal(); err == nil {
 		t.Error("a resync of some rows is accepted")
+	}
+}
+
+// A snapshot can start while none is under way.
+func TestStartOfASnapshot(t *testing.T) {
+	broker, err := embedded.StartBroker(embedded.BrokerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.Close)
+	var c snapshotRequest
+	for _, kind := range []string{outbox.ExecuteSnapshot, outbox.Resync} {
+		signal := &outbox.SignalRecord{Type: kind, Tables: []string{"public.orders"}}
+		if _, err := c.checkID(t.Context(), signal, source{database: "shop", prefix: "shop", slot: "pgtee"}, cluster{brokers: []string{broker.Address()}}); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
 	}
 }
