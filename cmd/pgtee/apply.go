@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
+	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
 	"github.com/pgtee/pgtee/parser"
 	"github.com/pgtee/pgtee/subscriber/apply"
 	"github.com/pgtee/pgtee/subscriber/archive"
@@ -96,18 +98,8 @@ func (c *applyCommand) verify(ctx context.Context, config apply.Config, term ter
 	}
 	different := 0
 	err := apply.Verify(ctx, config, c.Source, func(t apply.Comparison) error {
-		switch {
-		case t.Missing:
+		if printComparison(term.out, t); !t.Equal {
 			different++
-			fmt.Fprintf(term.out, "MISSING  %s: the target has no such table\n", t.Table)
-		case t.Equal:
-			fmt.Fprintf(term.out, "equal    %s: %d rows\n", t.Table, t.Source)
-		default:
-			different++
-			fmt.Fprintf(term.out, "DIFFERS  %s: %d rows in the source, %d in the target\n", t.Table, t.Source, t.Target)
-			for _, line := range t.Differences {
-				fmt.Fprintf(term.out, "           %s\n", line)
-			}
 		}
 		return nil
 	})
@@ -118,6 +110,21 @@ func (c *applyCommand) verify(ctx context.Context, config apply.Config, term ter
 		return fmt.Errorf("%d tables differ: see above", different)
 	}
 	return nil
+}
+
+func printComparison(out io.Writer, t apply.Comparison) {
+	table := doctor.Clean(t.Table)
+	switch {
+	case t.Missing:
+		fmt.Fprintf(out, "MISSING  %s: the target has no such table\n", table)
+	case t.Equal:
+		fmt.Fprintf(out, "equal    %s: %d rows\n", table, t.Source)
+	default:
+		fmt.Fprintf(out, "DIFFERS  %s: %d rows in the source, %d in the target\n", table, t.Source, t.Target)
+		for _, line := range t.Differences {
+			fmt.Fprintf(out, "           %s\n", doctor.Clean(line))
+		}
+	}
 }
 
 // apply runs the applier and shows its progress meanwhile.
@@ -137,7 +144,14 @@ func check(ctx context.Context, config apply.Config, term terminal) error {
 	if err != nil {
 		return usage(err)
 	}
-	problems := 0
+	if problems := printFindings(term.out, findings); problems > 0 {
+		return usage(fmt.Errorf("%d things are missing: see above", problems))
+	}
+	return nil
+}
+
+// printFindings returns the number of problems.
+func printFindings(out io.Writer, findings []apply.Finding) (problems int) {
 	for _, f := range findings {
 		mark := "ok     "
 		switch {
@@ -147,15 +161,12 @@ func check(ctx context.Context, config apply.Config, term terminal) error {
 		case f.Repair != "":
 			mark = "note   "
 		}
-		fmt.Fprintf(term.out, "%s  %s\n", mark, f.Text)
+		fmt.Fprintf(out, "%s  %s\n", mark, doctor.Clean(f.Text))
 		if f.Repair != "" {
-			fmt.Fprintf(term.out, "           %s\n", f.Repair)
+			fmt.Fprintf(out, "           %s\n", doctor.Clean(f.Repair))
 		}
 	}
-	if problems > 0 {
-		return usage(fmt.Errorf("%d things are missing: see above", problems))
-	}
-	return nil
+	return problems
 }
 
 func (c *applyFlags) config(term terminal, from string) (config apply.Config, err error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
 	"github.com/pgtee/pgtee/subscriber/apply"
 	"github.com/pgtee/pgtee/subscriber/archive"
 )
@@ -105,7 +106,7 @@ func (c *archiveCommand) verify(term terminal) error {
 		return usage(err)
 	}
 	for _, text := range report.Damage {
-		fmt.Fprintf(term.out, "DAMAGED  %s\n", text)
+		fmt.Fprintf(term.out, "DAMAGED  %s\n", doctor.Clean(text))
 	}
 	fmt.Fprintf(term.out, "%d lines, %d files, %d bytes, %d records: commits from %s to %s", report.Lines, report.Files, report.Bytes, report.Records, report.Begins, report.Ends)
 	if report.Removed > 0 {

@@ -78,13 +78,13 @@ func exitCode(err error) int {
 	return code
 }
 
-// oneLine returns an error as the user sees it: one line, without passwords.
+// oneLine returns an error as the user sees it: one line, without passwords, and without what would control a terminal, since errors contain names.
 func oneLine(err error) string {
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
 	for i, line := range lines {
 		lines[i] = strings.TrimSpace(line)
 	}
-	return maskSecrets(strings.Join(lines, "; "))
+	return doctor.Clean(maskSecrets(strings.Join(lines, "; ")))
 }
 
 var secrets = regexp.MustCompile(`(://[^:/@\s]*:)[^/\s]*(@)|(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)`)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
@@ -61,7 +62,7 @@ func ended(out io.Writer, terminal bool, f snapshot.FinishedCopy) error {
 	if f.Stopped || f.Why != "" {
 		return fmt.Errorf("snapshot %s %s", f.ID, endOf(f))
 	}
-	fmt.Fprintf(out, "snapshot %s %s\n", f.ID, endOf(f))
+	fmt.Fprintf(out, "snapshot %s %s\n", doctor.Clean(f.ID), endOf(f))
 	return nil
 }
 
@@ -86,6 +87,7 @@ func meter(c *snapshot.Copy, perSecond float64) string {
 	if c.Waiting != "" {
 		line += ", waiting: " + c.Waiting
 	}
+	line = doctor.Clean(line)
 	if c.Paused || perSecond < 1 {
 		return line
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
 	"github.com/pgtee/pgtee/publisher"
 )
 
@@ -63,6 +64,6 @@ func printRepaired(out io.Writer, s source, r publisher.Repaired) {
 	case len(r.Only) == 0:
 		fmt.Fprintf(out, "%s: every table is published again once the publisher runs: resync %s\n", s.database, r.ID)
 	default:
-		fmt.Fprintf(out, "%s: published again once the publisher runs: %s: resync %s\n", s.database, strings.Join(r.Only, ", "), r.ID)
+		fmt.Fprintf(out, "%s: published again once the publisher runs: %s: resync %s\n", s.database, doctor.Clean(strings.Join(r.Only, ", ")), r.ID)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
@@ -38,10 +39,7 @@ func (c *setupCommand) Run(ctx context.Context, term terminal) error {
 			return outbox.Setup(ctx, config)
 		}
 		sql, report, err := outbox.Plan(ctx, config)
-		for _, f := range report.Findings {
-			fmt.Fprintf(term.out, "-- %s: %s; %s\n", f.Severity, f.Text, f.Repair)
-		}
-		fmt.Fprint(term.out, sql)
+		printPlan(term.out, sql, report)
 		return outbox.Report{}, err
 	}
 	return c.forEach(ctx, term, setup, c.selectionFlags, c.SlotTimeout)
@@ -68,6 +66,14 @@ func (f *setupFlags) forEach(ctx context.Context, term terminal, work func(conte
 		}
 	}
 	return nil
+}
+
+// printPlan prints SQL for psql, after its findings as comments. A name with a line end in it would leave the comment and be run.
+func printPlan(out io.Writer, sql string, report outbox.Report) {
+	for _, f := range report.Findings {
+		fmt.Fprintf(out, "-- %s: %s; %s\n", f.Severity, doctor.Clean(f.Text), doctor.Clean(f.Repair))
+	}
+	fmt.Fprint(out, sql)
 }
 
 // printReport prints a line per finding, and the command that repairs it on a second line.

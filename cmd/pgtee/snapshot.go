@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/filter"
@@ -269,24 +270,24 @@ func printSnapshots(out io.Writer, s *snapshot.State) {
 		fmt.Fprintln(out, "  snapshots  none")
 	}
 	for _, f := range s.Finished {
-		fmt.Fprintf(out, "  snapshot   %s  %s at %s\n", f.ID, endOf(f), f.Finished.UTC().Format(time.RFC3339))
+		fmt.Fprintf(out, "  snapshot   %s  %s at %s\n", doctor.Clean(f.ID), endOf(f), f.Finished.UTC().Format(time.RFC3339))
 	}
 	for i := range s.Copies {
 		fmt.Fprintf(out, "  snapshot   %s\n", meter(&s.Copies[i], 0))
 	}
 }
 
-// endOf says how a snapshot ended.
+// endOf says how a snapshot ended, on one line for a terminal.
 func endOf(f snapshot.FinishedCopy) string {
 	switch {
 	case f.Why != "":
-		return "stopped: " + f.Why
+		return "stopped: " + doctor.Clean(f.Why)
 	case f.Stopped:
 		return fmt.Sprintf("cancelled after %s rows", grouped(f.Rows))
 	}
 	end := fmt.Sprintf("finished: %s rows of %d tables", grouped(f.Rows), f.Tables)
 	if len(f.Unmatched) > 0 {
-		end += "; no published table matches " + strings.Join(f.Unmatched, ", ")
+		end += "; no published table matches " + doctor.Clean(strings.Join(f.Unmatched, ", "))
 	}
 	return end
 }
