@@ -125,7 +125,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 		err = p.adaptTo(err)
 		switch halt.FateOf(err) {
 		case halt.Stop:
-			p.Halted(err)
+			p.halt(err)
 			return err
 		case halt.StandBy:
 			p.release()
@@ -165,7 +165,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 			return err
 		}
 		if next, err = p.appendChunks(ctx, next); err != nil {
-			return err
+			return copyError{err}
 		}
 		next.ChosenKeys = p.cfg.Keys.Recorded()
 		if p.due(position, next) {
@@ -176,9 +176,9 @@ func (p *Publisher) publish(ctx context.Context) error {
 			}
 			position = next
 			p.published(position)
-			p.stats.pass(position.EndLSN, p.source.System().Server)
+			p.stats.pass(position.EndLSN, p.source.System().Server, p.copier.Copying())
 		} else if p.batch.Len() == 0 && p.since.sent == 0 && !p.copier.Copying() {
-			p.stats.pass(next.EndLSN, p.source.System().Server)
+			p.stats.pass(next.EndLSN, p.source.System().Server, false)
 		}
 		p.drop(transactions)
 		if p.resendCheck.over { // until then the server may turn out to have another history, and the slot must retain its changes

@@ -1,9 +1,11 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +67,8 @@ type listSource struct {
 	lost    chan error
 	closed  bool
 	began   time.Time
+
+	received outbox.LSN // 0: 1000
 }
 
 func (s *listSource) System() outbox.System { return s.system }
@@ -91,7 +95,7 @@ func (s *listSource) Next(ctx context.Context, _ int) ([]*outbox.Transaction, er
 }
 func (s *listSource) Drop(head []*outbox.Transaction)         { s.queue = s.queue[len(head):] }
 func (s *listSource) Ack(upTo outbox.LSN)                     { s.acked = append(s.acked, upTo) }
-func (s *listSource) Received() outbox.LSN                    { return 1000 }
+func (s *listSource) Received() outbox.LSN                    { return cmp.Or(s.received, 1000) }
 func (s *listSource) Err() error                              { return nil }
 func (s *listSource) CheckPublications(context.Context) error { s.checks++; return s.changed }
 func (s *listSource) Close() error                            { s.closed = true; return nil }
@@ -347,7 +351,8 @@ func TestNothingIsAcknowledgedBeforeTheHistoriesAreCompared(t *testing.T) {
 func TestHaltedUntilPassed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var source *listSource
-		p := newPublisher(testConfig(), func(context.Context) (Source, error) { return source, nil }, &memoryLog{}, brokenFormat{})
+		log := &memoryLog{}
+		p := newPublisher(testConfig(), func(context.Context) (Source, error) { return source, nil }, log, brokenFormat{})
 		attempt := func(s *listSource, lasts time.Duration, want string) {
 			t.Helper()
 			source = s
@@ -366,10 +371,21 @@ func TestHaltedUntilPassed(t *testing.T) {
 		}
 		slow := listOf(&outbox.Transaction{EndLSN: 90})
 		slow.slow = []*outbox.Transaction{rowAt(100)}
-		attempt(listOf(rowAt(100)), time.Second, "halted")
+		poisoned := listOf(rowAt(100))
+		poisoned.received, slow.received = 100, 90
+		attempt(poisoned, time.Second, "halted")
 		attempt(slow, 5*time.Minute, "halted")
+		log.fail = []error{errors.New("Kafka is away"), errors.New("Kafka is away")}
+		attempt(listOf(), time.Second, "halted")
+		if s := p.Stats(); !strings.Contains(s.LastError, "no such type") {
+			t.Errorf("a retry hides why it has halted: %q", s.LastError)
+		}
+		log.fail = nil
 		p.format = tableFormat{}
-		attempt(listOf(rowAt(100), rowAt(1000)), time.Minute, "publishing")
+		backlog := listOf(rowAt(100), rowAt(200))
+		backlog.system.Server = 50_000
+		backlog.received = 200
+		attempt(backlog, time.Minute, "publishing")
 		changed := listOf()
 		changed.changed = outbox.ErrPublicationChanged
 		p.format = tableFormat{}
@@ -380,4 +396,58 @@ func TestHaltedUntilPassed(t *testing.T) {
 		idle := listOf(&outbox.Transaction{EndLSN: 1000})
 		attempt(idle, time.Minute, "publishing")
 	})
+}
+
+// What it halts at is the server's, or in the middle of a transaction: behind everything that it has received.
+func TestHaltedAtWhatWasNotReceived(t *testing.T) {
+	p := newPublisher(testConfig(), nil, &memoryLog{}, tableFormat{})
+	p.stats.start(0, 100, 100, 1000)
+	p.halt(outbox.ErrUndecodable)
+	p.stats.start(0, 100, 100, 1000)
+	p.stats.pass(500, 1000, false)
+	if s := p.Stats(); s.State != "halted" {
+		t.Errorf("%s before it was passed", s.State)
+	}
+	p.stats.pass(1000, 1000, false)
+	if s := p.Stats(); s.State != "publishing" {
+		t.Errorf("%s after it was passed", s.State)
+	}
+}
+
+// What it halts at is a row of a copy: the stream is published without it.
+func TestHaltedAtACopy(t *testing.T) {
+	p := newPublisher(testConfig(), nil, &memoryLog{}, tableFormat{})
+	for what, pass := range map[string]func(){
+		"a published chunk":   func() { p.stats.copied(1, 0); p.stats.pass(200, 1000, true) },
+		"the end of the copy": func() { p.stats.pass(200, 1000, false) },
+	} {
+		p.stats.start(0, 100, 100, 1000)
+		p.halt(copyError{errors.New("no such type")})
+		p.stats.start(0, 100, 100, 1000)
+		p.stats.pass(200, 1000, true)
+		if s := p.Stats(); s.State != "halted" {
+			t.Errorf("%s after a transaction of the stream", s.State)
+		}
+		if pass(); p.Stats().State != "publishing" {
+			t.Errorf("%s after %s", p.Stats().State, what)
+		}
+	}
+}
+
+// What kept it from starting is mended: from then on the publisher only retries.
+func TestCheckedAfterAHalt(t *testing.T) {
+	p := newPublisher(testConfig(), nil, &memoryLog{}, tableFormat{})
+	p.halt(outbox.ErrSlotLost) // which the check sees, too
+	p.Halted(errors.New("the database system is starting up"))
+	p.Checked()
+	if s := p.Stats(); s.State != "waiting for the slot" || s.LastError != "" {
+		t.Errorf("%s %q after the check", s.State, s.LastError)
+	}
+	p.stats.start(0, 100, 100, 1000)
+	p.halt(errors.New("no such type"))
+	p.Halted(errors.New("the database system is starting up"))
+	p.Checked()
+	if s := p.Stats(); s.State != "halted" || s.LastError != "no such type" {
+		t.Errorf("%s %q before what it halted at was met again", s.State, s.LastError)
+	}
 }

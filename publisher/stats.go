@@ -1,11 +1,14 @@
 package publisher
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/halt"
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
@@ -26,7 +29,7 @@ type Stats struct {
 	Retries      int64
 	Holding      bool   // the slot, also while Kafka is away
 	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "halted", "stopped"
-	LastError    string // of the last retry, or the reason of a halt; empty if there is none
+	LastError    string // the reason of a halt, or of the last retry; empty if there is none
 
 	Snapshot snapshot.Stats
 }
@@ -42,21 +45,57 @@ type stats struct {
 	mu  sync.Mutex
 	now Stats
 
-	streaming bool       // since start, until a halt
+	streaming bool       // since start, until a failure
+	why       string     // Run has halted, and has not got past what it halted at; "" if it has
 	behind    outbox.LSN // what it halted at is not behind this position; 0: it halted before the stream began
+	copying   bool       // what it halted at is a row of a copy
 }
 
 // unknownLSN is a position that is not known yet.
 const unknownLSN = outbox.LSN(math.MaxUint64)
 
-// Halted records that an operator must act before the publisher can continue, and why. It remains halted in the attempts that follow until it has got
-// past what it halted at: an attempt may read the stream for a minute before it meets that again.
+// copyError is an error at a row of a copy of tables.
+type copyError struct{ error }
+
+func (e copyError) Unwrap() error { return e.error }
+
+// halt records that Run has halted, and why. The publisher remains halted in the attempts that follow until it has got past what it halted at: an attempt
+// may read the stream for a minute before it meets that again.
+func (p *Publisher) halt(err error) {
+	s := &p.stats
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.State, s.now.LastError, s.why = "halted", err.Error(), err.Error()
+	if !s.streaming {
+		return
+	}
+	s.streaming, s.behind = false, s.now.Received
+	if p.giant.goesOn || errors.Is(err, halt.ErrUndecodable) || errors.Is(err, outbox.ErrUndecodable) || errors.Is(err, pgoutput.ErrMalformed) {
+		s.behind = unknownLSN // it is behind everything that was received
+	}
+	_, s.copying = errors.AsType[copyError](err)
+}
+
+// Halted records that the publisher cannot start before an operator acts, and why.
 func (p *Publisher) Halted(err error) {
 	s := &p.stats
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.now.State, s.now.LastError = "halted", err.Error(); s.streaming {
-		s.streaming, s.behind = false, unknownLSN
+	if s.now.State, s.now.LastError = "halted", err.Error(); s.behind == 0 {
+		s.why = ""
+	}
+}
+
+// Checked records that nothing keeps the publisher from starting. It ends what Halted has recorded.
+func (p *Publisher) Checked() {
+	s := &p.stats
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now.State != "halted" {
+		return
+	}
+	if s.now.LastError = s.why; s.why == "" {
+		s.now.State = "waiting for the slot"
 	}
 }
 
@@ -69,13 +108,20 @@ func (s *stats) state(state string) {
 	}
 }
 
-// pass records that everything up to a position is published. server is where the server was when the stream began.
-func (s *stats) pass(upTo, server outbox.LSN) {
+// pass records that everything up to a position is published. server is where the server was when the stream began; copying tells whether tables are
+// being copied.
+func (s *stats) pass(upTo, server outbox.LSN, copying bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.now.State == "halted" && upTo >= min(s.behind, server) {
-		s.now.State, s.now.LastError, s.behind = "publishing", "", 0
+	if s.now.State == "halted" && upTo >= min(s.behind, server) && !(s.copying && copying) {
+		s.now.LastError = ""
+		s.moveLocked("publishing")
 	}
+}
+
+// moveLocked sets a state in which the publisher is not halted.
+func (s *stats) moveLocked(state string) {
+	s.now.State, s.why, s.behind, s.copying = state, "", 0, false
 }
 
 func (s *stats) holds(slot bool) {
@@ -139,6 +185,7 @@ func (s *stats) snapshot(now snapshot.Stats) {
 func (s *stats) copied(rows, tables int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.copying = s.copying && rows == 0 && tables == 0
 	s.now.Snapshot.TotalRows += int64(rows)
 	s.now.Snapshot.TotalTables += int64(tables)
 }
@@ -153,9 +200,11 @@ func (s *stats) ack(upTo outbox.LSN) {
 func (s *stats) fail(state string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.now.LastError = err.Error(); s.now.State != "halted" || state == "standing by" {
-		s.now.State, s.behind = state, 0
+	if s.now.State != "halted" || state == "standing by" { // otherwise why it has halted matters more
+		s.now.LastError = err.Error()
+		s.moveLocked(state)
 	}
+	s.streaming = false
 	s.now.Retries++
 }
 

@@ -17,12 +17,16 @@ const (
 func (p databasePublisher) keepPublishing(ctx context.Context, meanwhile string) error {
 	defer p.catalog.Close(context.WithoutCancel(ctx))
 	wait, said := firstRetry, ""
-	var last error
+	var last, ran error // what Run halted at last; last: or what keeps it from starting
 	for {
 		published := p.Stats().Transactions
-		err := p.check(ctx)
-		if err == nil {
+		barred := p.check(ctx)
+		err := barred
+		if barred == nil {
+			p.Checked()
+			last = ran
 			err = p.Publisher.Run(ctx)
+			ran = err
 		}
 		switch {
 		case err == nil && p.Stats().State != "halted":
@@ -33,7 +37,9 @@ func (p databasePublisher) keepPublishing(ctx context.Context, meanwhile string)
 		if last = err; p.Stats().Transactions > published { // it has worked in between
 			wait, said = firstRetry, ""
 		}
-		p.Halted(err)
+		if barred != nil {
+			p.Halted(barred)
+		}
 		if text := oneLine(err); text != said {
 			p.log.Error("publishing has halted until an operator acts, and then resumes by itself; "+meanwhile, zap.String("finding", findingOf(err, "publishing-stopped")), zap.String("database", p.database), zap.Error(err))
 			said = text
