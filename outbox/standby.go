@@ -10,6 +10,9 @@ import (
 // slotPoll is how often a standby checks the slot, and so part of the delay of a takeover.
 const slotPoll = 50 * time.Millisecond
 
+// slotInUseSQL reads the slot alone: a standby asks as often as slotPoll says, and pg_stat_replication costs the server a look at every session.
+const slotInUseSQL = "SELECT 1 FROM pg_replication_slots AS s WHERE s.active AND s.slot_name = "
+
 const slotHolderSQL = `
 	SELECT format('server process %s (%s from %s)', s.active_pid, coalesce(nullif(r.application_name, ''), 'unknown'), coalesce(r.client_addr::text, 'the same host'))
 	FROM pg_replication_slots AS s LEFT JOIN pg_stat_replication AS r ON r.pid = s.active_pid WHERE s.active AND s.slot_name = `
@@ -25,8 +28,12 @@ func AwaitSlot(ctx context.Context, connString, slot string, inUse func(holder s
 	defer conn.Close(context.WithoutCancel(ctx))
 	tick := time.NewTicker(slotPoll)
 	defer tick.Stop()
+	sql := slotInUseSQL
+	if inUse != nil {
+		sql = slotHolderSQL
+	}
 	for {
-		got, err := simpleQuery(ctx, conn, slotHolderSQL+quoteLiteral(slot))
+		got, err := simpleQuery(ctx, conn, sql+quoteLiteral(slot))
 		if err != nil {
 			return fmt.Errorf("read the state of slot %s: %w", slot, err)
 		}
