@@ -147,13 +147,17 @@ func (k cluster) ping(ctx context.Context) error {
 	return nil
 }
 
-// warnUnlessReady logs, for a command that works without Kafka, that Kafka or the schema registry does not answer.
+// warnUnlessReady logs, for a command that works without Kafka, that Kafka or the schema registry does not answer, and what it does meanwhile; "": nothing.
 func (k cluster) warnUnlessReady(ctx context.Context, registry func(context.Context) error, meanwhile string, log *zap.Logger) {
+	later := "what is written is published later"
+	if meanwhile != "" {
+		later += "; " + meanwhile
+	}
 	if err := k.ping(ctx); err != nil && ctx.Err() == nil {
-		log.Warn("Kafka does not answer: what is written is published later; "+meanwhile, zap.String("finding", "kafka-unreachable"), zap.Error(err))
+		log.Warn("Kafka does not answer: "+later, zap.String("finding", "kafka-unreachable"), zap.Error(err))
 	}
 	if err := registry(ctx); err != nil && ctx.Err() == nil {
-		log.Warn("the schema registry does not answer: what is written is published later; "+meanwhile, zap.String("finding", "registry-unreachable"), zap.Error(err))
+		log.Warn("the schema registry does not answer: "+later, zap.String("finding", "registry-unreachable"), zap.Error(err))
 	}
 }
 

@@ -42,3 +42,15 @@ func TestPublishersEndTogether(t *testing.T) {
 		}
 	})
 }
+
+// While Kafka is away no database is published.
+func TestWithoutKafka(t *testing.T) {
+	var several, guard publishCommand
+	guard.MaxRetainedWAL.drop = 1
+	if text := several.withoutKafka(); several.staysFor(2) == "" || text != "" {
+		t.Errorf("several databases: %q", text)
+	}
+	if text := guard.withoutKafka(); text == "" || text != guard.staysFor(1) {
+		t.Errorf("drop_slot: %q", text)
+	}
+}

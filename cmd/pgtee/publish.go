@@ -88,7 +88,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 			return err
 		}
 	} else {
-		go cluster.warnUnlessReady(ctx, c.pingRegistry, reason, log) // ends with ctx, or after some seconds
+		go cluster.warnUnlessReady(ctx, c.pingRegistry, c.withoutKafka(), log) // ends with ctx, or after some seconds
 		open, run = c.publisherFlags.make, func(p databasePublisher, ctx context.Context) error { return p.keepPublishing(ctx, reason) }
 	}
 	publishers, err := open(ctx, sources, cluster, c.textFlags, keys, log)
@@ -105,11 +105,21 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	return runGroup(ctx, c.Drain, actors...)
 }
 
+const staysToDrop = "this process keeps running so that it can drop the slot if the slot retains more WAL than --max-retained-wal"
+
+// withoutKafka returns what the process does while Kafka or the registry does not answer; "": nothing.
+func (c *publishCommand) withoutKafka() string {
+	if c.MaxRetainedWAL.drop > 0 {
+		return staysToDrop
+	}
+	return ""
+}
+
 // staysFor returns why the process keeps running after one of its publishers has halted; "": it ends.
 func (c *publishCommand) staysFor(sources int) string {
 	switch {
 	case c.MaxRetainedWAL.drop > 0: // no other process would drop the slot
-		return "this process keeps running so that it can drop the slot if the slot retains more WAL than --max-retained-wal"
+		return staysToDrop
 	case sources > 1 && c.Snapshot != string(snapshot.Only):
 		return "the other databases are published meanwhile"
 	}
