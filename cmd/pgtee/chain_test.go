@@ -183,14 +183,14 @@ func TestChain(t *testing.T) {
 	if got := audit.stop(); got.code != exitOK || !strings.Contains(got.stdout, "till") {
 		t.Errorf("subscribe: %+v", got)
 	}
-	if text := httpText(t, "http://"+metrics+"/metrics"); !strings.Contains(text, "pgtee_notes_total 2") || !strings.Contains(text, `pgtee_published_transactions_total{database="postgres",slot="pgtee"} 2`) {
+	if text := httpText(t, "http://"+metrics+"/metrics"); !strings.Contains(text, "pgtee_notes_total 2") || !strings.Contains(text, `pgtee_published_transactions_total{database="postgres",prefix="pgtee",slot="pgtee"} 2`) {
 		t.Errorf("metrics: %s", text)
 	}
 	c.exec(url, "SELECT pgtee.snapshot(ARRAY['orders'])")
 	running.eventually("the snapshot", func() bool {
 		text := httpText(t, "http://"+metrics+"/metrics")
-		return strings.Contains(text, `pgtee_snapshot_rows_total{database="postgres",slot="pgtee"} 1`) && strings.Contains(text, `pgtee_snapshot_tables_total{database="postgres",slot="pgtee"} 1`) &&
-			strings.Contains(text, `pgtee_snapshot_state{database="postgres",slot="pgtee",state="copying"} 0`)
+		return strings.Contains(text, `pgtee_snapshot_rows_total{database="postgres",prefix="pgtee",slot="pgtee"} 1`) && strings.Contains(text, `pgtee_snapshot_tables_total{database="postgres",prefix="pgtee",slot="pgtee"} 1`) &&
+			strings.Contains(text, `pgtee_snapshot_state{database="postgres",prefix="pgtee",slot="pgtee",state="copying"} 0`)
 	})
 	expectStatus(t, pgtee(t, "status", "--postgres", url, "--kafka", c.broker.Address(), "--json"), true)
 	expectDocumentedMetrics(t, httpText(t, "http://"+metrics+"/metrics"))
@@ -304,7 +304,7 @@ func TestTwoDatabases(t *testing.T) {
 	if got := httpText(t, "http://"+metrics+"/readyz"); !strings.Contains(got, "publisher of north: halted\n") || !strings.Contains(got, "publisher of south: publishing\n") {
 		t.Errorf("/readyz: %s", got)
 	}
-	if got := httpText(t, "http://"+metrics+"/metrics"); !strings.Contains(got, `pgtee_publisher_halted{database="north",slot="pgtee_north"} 1`) {
+	if got := httpText(t, "http://"+metrics+"/metrics"); !strings.Contains(got, `pgtee_publisher_halted{database="north",prefix="pgtee.north",slot="pgtee_north"} 1`) {
 		t.Errorf("the metrics show no halt")
 	}
 	publishing.stop().expectError(t, exitHalted, "slot pgtee_north no longer exists")

@@ -42,9 +42,14 @@ func buildInfo() metric {
 	return metric{"pgtee_build_info", "Always 1; the labels are the version, with its commit, and the version of Go.", prometheus.GaugeValue, func() float64 { return 1 }, labels}
 }
 
+// labels are those of a publisher's metrics: together they tell it from any other one of the same Kafka cluster, while a standby has the same.
+func (s source) labels() prometheus.Labels {
+	return prometheus.Labels{"prefix": s.prefix, "database": s.database, "slot": s.slot}
+}
+
 // publisherMetrics returns the metrics of one database.
 func publisherMetrics(p databasePublisher) []metric {
-	labels := prometheus.Labels{"database": p.database, "slot": p.slot}
+	labels := p.source.labels()
 	gauge := func(name, help string, read func() float64) metric {
 		return metric{name, help, prometheus.GaugeValue, read, labels}
 	}

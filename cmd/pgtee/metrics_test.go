@@ -23,7 +23,7 @@ const metricsPage = "../../docs/metrics.md"
 func expectDocumentedMetrics(t *testing.T, served string) {
 	t.Helper()
 	var b strings.Builder
-	b.WriteString("# Metrics\n\nWith `--metrics HOST:PORT`, the metrics are served at `/metrics`, in the text format of Prometheus. Those of a publisher have the labels `database` and\n`slot`; " +
+	b.WriteString("# Metrics\n\nWith `--metrics HOST:PORT`, the metrics are served at `/metrics`, in the text format of Prometheus. Those of a publisher have the labels `prefix`,\n`database` and `slot`; " +
 		"counters end in `_total`, and names end with their unit. Those of the Go runtime and the process (`go_…`, `process_…`) are included.\nAlert rules: `deploy/prometheus/pgtee.yaml`, " +
 		"with a [runbook](runbooks) each; a dashboard: `deploy/grafana/pgtee.json`.\nGenerated from what a run serves (`go test ./cmd/pgtee -run TestChain -update`).\n")
 	table := func(heading string, lines []string) {

@@ -163,7 +163,7 @@ func (f publisherFlags) make(_ context.Context, sources []source, cluster cluste
 		if err != nil {
 			return nil, usage(err)
 		}
-		o := newWatcher(s.database, s.slot)
+		o := newWatcher(s.labels())
 		o.spans = spans
 		p, err := f.newPublisher(s, cluster, text, catalog, keys, o, log)
 		if err != nil {

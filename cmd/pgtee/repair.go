@@ -35,7 +35,7 @@ func (c *repairCommand) Run(ctx context.Context, term terminal) error {
 		if err := awaitSlot(ctx, s, false, log); err != nil {
 			return usage(err)
 		}
-		p, err := publisherFlags{}.newPublisher(s, cluster, textFlags{"off"}, nil, nil, newWatcher(s.database, s.slot), log)
+		p, err := publisherFlags{}.newPublisher(s, cluster, textFlags{"off"}, nil, nil, newWatcher(s.labels()), log)
 		if err != nil {
 			return usage(err)
 		}

@@ -50,8 +50,7 @@ const (
 
 var whoLabels = [...]string{"verified", "unknown", "direct", "false"}
 
-func newWatcher(database, slot string) *watcher {
-	labels := prometheus.Labels{"database": database, "slot": slot}
+func newWatcher(labels prometheus.Labels) *watcher {
 	seconds := prometheus.ExponentialBuckets(0.005, 2, 15) // to 82 s
 	return &watcher{
 		visible: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pgtee_commit_visible_seconds", ConstLabels: labels, Buckets: seconds,

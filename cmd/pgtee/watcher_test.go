@@ -15,7 +15,7 @@ import (
 
 // Rows count once Kafka has them, by who vouches for them, and not again when the stream brings them again.
 func TestWatcherCountsRows(t *testing.T) {
-	w := newWatcher("shop", "pgtee")
+	w := newWatcher(source{database: "shop", slot: "pgtee", prefix: "shop"}.labels())
 	commit := time.Now().Add(-2 * time.Second)
 	notes := []note.Note{{Trust: note.Verified}, {Trust: note.Forged}, {Trust: note.Pooled}}
 	first := &outbox.Transaction{EndLSN: 100, CommitLSN: 90, CommitTime: commit, Notes: notes, Changes: []outbox.Change{
@@ -70,7 +70,7 @@ func (s systemSource) System() outbox.System { return s.system }
 
 // A Kafka transaction lasts from its first record to the answer to its end.
 func TestWatcherMeasuresKafka(t *testing.T) {
-	w := newWatcher("shop", "pgtee")
+	w := newWatcher(source{database: "shop", slot: "pgtee", prefix: "shop"}.labels())
 	w.OnBrokerE2E(kgo.BrokerMetadata{}, endTxnKey, kgo.BrokerE2E{}) // without records there is none
 	w.OnBrokerWrite(kgo.BrokerMetadata{}, produceKey, 1, 0, time.Hour, nil)
 	w.OnBrokerWrite(kgo.BrokerMetadata{}, produceKey, 1, 0, 0, nil)
