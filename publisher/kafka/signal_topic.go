@@ -46,7 +46,7 @@ const signalPause = 5 * time.Second
 // OpenSignals implements SignalLog.
 func (l *Log) OpenSignals(ctx context.Context, recorded *snapshot.SignalPlace) (s publisher.Signals, place *snapshot.SignalPlace, err error) {
 	c := l.cfg
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID("pgtee-signals"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(4 << 20), kgo.MaxDecompressBatchBytes(maxSignalBatchBytes), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd())}, c.KafkaOptions...)...)
+	client, err := c.signalReader()
 	if err != nil {
 		return nil, nil, halt.New(halt.ErrKafkaRefused, err.Error(), "correct the Kafka options")
 	}
@@ -59,6 +59,13 @@ func (l *Log) OpenSignals(ctx context.Context, recorded *snapshot.SignalPlace) (
 	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	t.running.Go(func() { t.read(ctx, c.Prefix, c.Log) }) // Close waits for it
 	return t, place, nil
+}
+
+// signalReader returns a client that receives one batch at a time: all batches of a response are decompressed at once, and a broker sends the first one
+// whole, however low the limit is.
+func (c Config) signalReader() (*kgo.Client, error) {
+	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID("pgtee-signals"), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchMaxBytes(1), kgo.MaxDecompressBatchBytes(maxSignalBatchBytes), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd())}, c.KafkaOptions...)...)
 }
 
 // signalPlace creates the topic unless it exists, and returns the offset to start from.

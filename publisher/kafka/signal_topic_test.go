@@ -36,6 +36,32 @@ func TestSignalsBehindALargeBatch(t *testing.T) {
 	}
 }
 
+// Batches that become large when they are decompressed are received one after the other.
+func TestSignalsInLargeBatches(t *testing.T) {
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
+	cfg.SignalTopic = "signals"
+	mustCreate(t, cfg.Brokers, cfg.SignalTopic, 1, nil)
+	writer := testClient(t, cfg.Brokers, kgo.DefaultProduceTopic(cfg.SignalTopic), kgo.ProducerBatchMaxBytes(40<<20), kgo.ProducerBatchCompression(kgo.ZstdCompression()))
+	const batches = 10
+	for range batches {
+		if err := writer.ProduceSync(t.Context(), &kgo.Record{Value: make([]byte, maxSignalBatchBytes-1<<10)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader, err := cfg.signalReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	reader.AddConsumePartitions(map[string]map[int32]kgo.Offset{cfg.SignalTopic: {0: kgo.NewOffset().AtStart()}})
+	for read := 0; read < batches; {
+		records := reader.PollFetches(t.Context()).Records()
+		if read += len(records); len(records) > 1 {
+			t.Fatalf("one response has %d batches", len(records))
+		}
+	}
+}
+
 // A signal whose transaction is open when a publisher reads the topic for the first time is not passed over.
 func TestSignalsOfAnOpenTransaction(t *testing.T) {
 	cfg := testCluster(fakeKafka(t).ListenAddrs())

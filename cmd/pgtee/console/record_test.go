@@ -72,6 +72,34 @@ func TestWideRecord(t *testing.T) {
 	}
 }
 
+// TestCompressedBatches: one response does not contain many batches that become large when they are decompressed.
+func TestCompressedBatches(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.audit", 1)
+	bomb, err := kgo.NewClient(kgo.SeedBrokers(f.broker.Address()), kgo.ProducerBatchMaxBytes(40<<20), kgo.ProducerBatchCompression(kgo.ZstdCompression()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bomb.Close()
+	value := make([]byte, maxBatchBytes-1<<10)
+	for range 30 {
+		if err := bomb.ProduceSync(t.Context(), &kgo.Record{Topic: "shop.audit", Value: value}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader, err := f.topics.reader("shop.audit", map[int32]kgo.Offset{0: kgo.NewOffset().AtStart()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	for read := 0; read < 30; {
+		records := reader.PollFetches(t.Context()).Records()
+		if read += len(records); len(records) > 16 {
+			t.Fatalf("one response becomes %d MiB", len(records)*maxBatchBytes>>20)
+		}
+	}
+}
+
 // TestCompressedBatch: a batch that would become large when it is decompressed is skipped, and said to be, by pages and by a live one.
 func TestCompressedBatch(t *testing.T) {
 	f := newFixture(t, nil)

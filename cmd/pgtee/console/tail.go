@@ -165,9 +165,7 @@ func (t *tail) follow(ctx context.Context) error {
 		from[partition] = kgo.NewOffset().At(offset)
 	}
 	t.mu.Unlock()
-	client, err := kgo.NewClient(append(slices.Clone(t.topics.options),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{t.topic: from}), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.FetchMaxBytes(maxFetchBytes), kgo.FetchMaxWait(500*time.Millisecond), kgo.MaxConcurrentFetches(2))...)
+	client, err := t.topics.reader(t.topic, from)
 	if err != nil {
 		return err
 	}

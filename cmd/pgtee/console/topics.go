@@ -29,7 +29,7 @@ const (
 
 const (
 	maxReads      = 4                // concurrently, for all requests; further ones wait
-	maxFetchBytes = 4 << 20          // of one response of a broker
+	maxFetchBytes = 8 << 10          // of one response of a broker, before its batches are decompressed
 	maxBatchBytes = 16 << 20         // of a batch of records after it was decompressed
 	adminTimeout  = 10 * time.Second // of a query about topics and groups
 )
@@ -206,6 +206,14 @@ type reading struct {
 	records int
 }
 
+// reader returns a client that reads committed records. All batches of a response are decompressed at once, so the response is small; a broker sends the
+// first batch of a response whole.
+func (t *topics) reader(topic string, from map[int32]kgo.Offset, more ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append(append(slices.Clone(t.options),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchMaxBytes(maxFetchBytes), kgo.FetchMaxWait(500*time.Millisecond), kgo.MaxConcurrentFetches(1)), more...)...)
+}
+
 // begin begins the reads of one request.
 func (t *topics) begin() *reading {
 	return &reading{t, maxReadTime, maxReadBytes, maxReadRecords}
@@ -232,9 +240,7 @@ func (r *reading) read(ctx context.Context, topic string, from, to position, f f
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	client, err := kgo.NewClient(append(slices.Clone(r.options),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: left}), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
-		kgo.FetchMaxBytes(maxFetchBytes), kgo.FetchMaxPartitionBytes(maxFetchBytes/4), kgo.FetchMaxWait(500*time.Millisecond), kgo.MaxConcurrentFetches(1))...)
+	client, err := r.reader(topic, left, kgo.KeepControlRecords())
 	if err != nil {
 		return false, err
 	}
