@@ -102,6 +102,13 @@ func outboxError(database string, why problem, owner string) *clientError {
 		hint:    "Run \"pgtee setup\" for this database, or start the proxy without --require-outbox."}
 }
 
+// outboxGoneError ends a session whose transaction has notes, and could have no further ones.
+func outboxGoneError(database string) *clientError {
+	return &clientError{code: "57P03",
+		message: fmt.Sprintf("pgtee: the outbox of database %q is gone: the transaction cannot go on, and is rolled back", database),
+		hint:    "Connect again. For attribution, run \"pgtee setup\" first."}
+}
+
 // forgeryError refuses a text that calls for a note, and whose statements cannot each get a note in front: see guard.
 func forgeryError() *clientError {
 	return &clientError{code: "54000", message: "pgtee: only the proxy calls pgtee.note() and pgtee.sign(): this text is too long, or cannot be read",

@@ -171,24 +171,30 @@ func (s *session) notesNow(*settings) bool {
 	return s.isReady() && !s.pending.isLost()
 }
 
-// isReady reports whether the session can write notes, or must: if notes end while a transaction has one, because the outbox seems to be gone, its
-// writes would be attributed to that note. They fail with their notes then.
+// isReady reports whether the session can write notes. A transaction that has a note goes on with notes while another session asks whether a schema
+// that it trusts is an outbox still.
 func (s *session) isReady() bool {
-	if s.database.isReady() {
-		return true
-	}
-	return s.notes != nil && s.tx.noted && s.notes.counter > 0 && s.database.distrusted() == ""
+	return s.database.isReady() || s.hasNotes() && s.database.last().trusted
 }
 
-// checkTrust ends a session whose transaction has a note, but can have no further ones, because the schema has got an owner whose functions are not called.
+// hasNotes reports whether the transaction may have a note, to which its further writes would be attributed if they had none.
+func (s *session) hasNotes() bool {
+	return s.notes != nil && s.tx.noted && s.notes.counter > 0
+}
+
+// checkTrust ends a session whose transaction has a note, but can have no further ones, because the outbox is gone, or the schema has got an owner whose
+// functions are not called. A block that has failed, and has no savepoint, has no further writes.
 func (s *session) checkTrust() error {
-	if s.notes == nil || !s.tx.noted || s.notes.counter == 0 || s.database.isReady() {
+	if s.database.isReady() || !s.hasNotes() || s.tx.failed && !s.tx.nested {
 		return nil
 	}
-	if owner := s.database.distrusted(); owner != "" {
-		return s.refuse(outboxError(s.started.database, distrust, owner))
+	switch last := s.database.last(); {
+	case last.trusted:
+		return nil
+	case last.owner != "":
+		return s.refuse(outboxError(s.started.database, distrust, last.owner))
 	}
-	return nil
+	return s.refuse(outboxGoneError(s.started.database))
 }
 
 // skips reports whether a statement that needs a note is covered by an earlier note.

@@ -52,14 +52,19 @@ func (a *access) isReady() bool {
 	return c != nil && a.trusts(c)
 }
 
-// distrusted returns the owner of the schema that was found last, if it is not trusted.
-func (a *access) distrusted() string {
+// finding is what the last look at the catalog means to one session.
+type finding struct {
+	owner   string // of schema pgtee; "": there is none, or nobody has looked since a note failed
+	trusted bool   // its functions may be called
+}
+
+func (a *access) last() finding {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.seen == nil || a.trusts(a.seen) {
-		return ""
+	if a.seen == nil {
+		return finding{}
 	}
-	return a.seen.owner
+	return finding{a.seen.owner, !a.barred && a.trusts(a.seen)}
 }
 
 // catalogLasts is how long a result of the catalog query for a schema is considered valid.
@@ -177,6 +182,9 @@ func (d *database) observe(found *schema, now time.Time) (mustAsk bool) {
 		return d.doubt
 	}
 	d.outbox.Store(nil)
+	if found == nil && d.seen != nil { // the schema is gone: see() was not called
+		d.seen, d.oid = nil, ""
+	}
 	return found != nil && (d.of != *found || now.Sub(d.asked) > absenceLasts)
 }
 
@@ -211,10 +219,11 @@ func (d *database) suspect() {
 	d.doubt = true
 }
 
-// forget makes the next session ask again, because a note failed for lack of the outbox.
+// forget makes the next session ask again, because a note failed for lack of the outbox. Until then no session calls a function of schema pgtee: whoever
+// could create it may have.
 func (d *database) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.of, d.oid = schema{}, ""
+	d.of, d.seen, d.oid = schema{}, nil, ""
 	d.outbox.Store(nil)
 }
