@@ -20,14 +20,16 @@ type tableCapture struct {
 	key        string // the constraint of its primary key, quoted for SQL; "": it has none
 	usable     bool   // the primary key can be its replica identity
 	usableIfIn bool   // it could be if its generated columns were in the WAL
-	grant      string // the command without which the owner of schema pgtee cannot list the table; "": it can
+	grant      string // the command without which the owner of schema pgtee cannot list the table, which has no other reason; "": it can
 }
 
 const uncapturedSQL = `
 	SELECT t.name, t.root_name, t.listed, coalesce(t.reason, ''), c.relkind, c.relpersistence = 'u', c.relreplident, pgtee.virtual(c.oid),
 	       coalesce(quote_ident(k.conname), ''), coalesce(i.good AND NOT i.unsent, false), coalesce(i.good AND i.unsent, false),
-	       CASE WHEN NOT pg_has_role(we.nspowner, c.relowner, 'USAGE') THEN format('GRANT %I TO %I', pg_get_userbyid(c.relowner), pg_get_userbyid(we.nspowner)) ELSE '' END
-	FROM pgtee.tables(pgtee.published()) AS t JOIN pg_class AS c ON c.oid = t.tbl JOIN pg_namespace AS we ON we.nspname = 'pgtee'
+	       CASE WHEN t.reason NOT LIKE 'it belongs to %' OR t.reason IS NULL THEN ''
+	           WHEN o.rolsuper THEN format('ALTER TABLE %s OWNER TO %I', t.name, pg_get_userbyid(we.nspowner))
+	           ELSE format('GRANT %I TO %I', o.rolname, pg_get_userbyid(we.nspowner)) END
+	FROM pgtee.tables(pgtee.published()) AS t JOIN pg_class AS c ON c.oid = t.tbl JOIN pg_roles AS o ON o.oid = c.relowner JOIN pg_namespace AS we ON we.nspname = 'pgtee'
 	LEFT JOIN pg_constraint AS k ON k.conrelid = c.oid AND k.contype = 'p'
 	LEFT JOIN LATERAL (SELECT i.indislive AND i.indisvalid AND i.indimmediate AS good, pgtee.unsent(i.indrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1]) AS unsent
 		FROM pg_index AS i WHERE i.indexrelid = k.conindid) AS i ON true

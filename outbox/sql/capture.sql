@@ -74,9 +74,7 @@ BEGIN
             ELSE (SELECT rn.nspname || '.' || r.relname FROM pg_class AS r JOIN pg_namespace AS rn ON rn.oid = r.relnamespace WHERE r.oid = top.oid) END,
         EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid AND m.prpubid = ANY (ours)),
         c.relreplident,
-        CASE
-            WHEN NOT pg_has_role(we.nspowner, c.relowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid AND m.prpubid = ANY (ours))
-                THEN format('it belongs to %s, of which %s, the owner of schema pgtee, is not a member', quote_ident(pg_get_userbyid(c.relowner)), quote_ident(pg_get_userbyid(we.nspowner)))
+        coalesce(CASE
             WHEN c.relkind = 'p' AND c.relpersistence = 'u' THEN 'it is unlogged: changes of its partitions are published as their own'
             WHEN c.relkind = 'p' THEN NULL
             WHEN c.relkind = 'f' THEN 'it is a foreign table: its changes are not in this server''s WAL'
@@ -93,7 +91,10 @@ BEGIN
                     ELSE 'it has no primary key' END
                   FROM pg_index AS i
                   WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))
-        END
+        END, CASE
+            WHEN NOT pg_has_role(we.nspowner, c.relowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid AND m.prpubid = ANY (ours))
+                THEN format('it belongs to %s, of which %s, the owner of schema pgtee, is not a member', quote_ident(pg_get_userbyid(c.relowner)), quote_ident(pg_get_userbyid(we.nspowner)))
+        END)
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_namespace AS we ON we.nspname = 'pgtee'
     CROSS JOIN LATERAL (SELECT CASE WHEN c.relispartition THEN {{root}} ELSE c.oid END AS oid) AS top
     WHERE c.oid = ANY (oids || reached) AND c.oid >= 16384 AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
