@@ -17,7 +17,9 @@ const attributionSchema = `
 	CREATE FUNCTION reads(v text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN $1; END';
 	CREATE PROCEDURE does(v text) LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.t (v) VALUES ($1); END';
 	CREATE PROCEDURE commits(a text, b text) LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.t (v) VALUES (a); COMMIT; INSERT INTO public.t (v) VALUES (b); END';
-	CREATE VIEW counted AS SELECT word FROM ts_stat('SELECT to_tsvector(''simple'', writes(''counted''))');`
+	CREATE VIEW counted AS SELECT word FROM ts_stat('SELECT to_tsvector(''simple'', writes(''counted''))');
+	CREATE AGGREGATE run(text) (SFUNC = ts_rewrite, STYPE = tsquery, INITCOND = 'a');
+	CREATE VIEW ran AS SELECT run('SELECT ''a''::tsquery, writes(''ran'')::tsquery');`
 
 // attribution is a conversation, and of each row that it writes, in order, what its record says of the statement: right if it
 // is the one that has the row's value in its text, ? if only its session is known, - if not even that is.
@@ -86,7 +88,7 @@ var attributed = []attribution{
 		simple("EXPLAIN ANALYZE EXECUTE q(writes('d'))"), simple("COMMIT"), simple("BEGIN"), simple("EXECUTE q(writes('e'))"), simple("SELECT writes('f')"), simple("COMMIT"),
 		simple("CREATE FUNCTION joins(a text, b text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN public.writes($1 || $2); END'; CREATE OPERATOR <+> (LEFTARG = text, RIGHTARG = text, FUNCTION = joins)"),
 		simple("INSERT INTO t (v) VALUES ('g'); EXECUTE q('' <+> 'h'); EXECUTE q('i')")}, "right right right right right right right right"},
-	{"a view of a built-in function that runs a text", []say{simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), simple("SELECT /* counted */ * FROM counted"), simple("COMMIT")}, "right right"},
+	{"a view of a built-in function that runs a text", []say{simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), simple("SELECT /* counted */ * FROM counted"), simple("SELECT /* ran */ * FROM ran"), simple("COMMIT")}, "right right right"},
 	{"a FunctionCall after a COMMIT that an error kept from running", []say{simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), simple("SAVEPOINT s"), simple("SELECT 1/0; COMMIT"), simple("ROLLBACK TO s"), burst("Z", callWrites), simple("COMMIT")}, "right ?"},
 	{"in a subtransaction that its function makes read-only", []say{simple("CREATE FUNCTION ro(v text) RETURNS text LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.t (v) VALUES ($1); PERFORM set_config(''transaction_read_only'', ''on'', true); RETURN $1; END'"),
 		simple("BEGIN"), simple("SAVEPOINT s"), simple("SELECT ro('a')"), simple("RELEASE s"), simple("SELECT writes('b')"), simple("COMMIT"),

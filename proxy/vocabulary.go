@@ -18,12 +18,13 @@ import (
 // runs while a statement is parsed or planned, and with r if only the row type of a table depends on one. C functions that are not volatile cannot
 // write. Further rows: t if there are functions for triggers; d if a user-defined trigger may wait for the commit, or a function may declare a cursor
 // WITH HOLD; b if a domain may call such a function, because its CHECK runs when a parameter is bound; a if something without a name may call one: an
-// implicit cast, or a cast to a type with several names.
+// implicit cast, or a cast to a type with several names; x if an assignment cast may call one, because only the arguments of EXECUTE are cast so.
 //
 // The numbers are the OIDs of catalogs: pg_type 1247, pg_proc 1255, pg_class 1259, pg_cast 2605, pg_constraint 2606, pg_operator 2617, pg_rewrite
 // 2618, pg_policy 3256; and of the types trigger and event_trigger.
 //
-// Built-in functions do not appear in pg_depend. Those that may write (builtIn) are found in the trees of views, policies and domains.
+// Built-in functions do not appear in pg_depend. Those that may write (builtIn) are found in the trees of views, policies and domains, and
+// in operators and aggregates.
 const askWords = `WITH RECURSIVE unsure (class, object) AS (
 SELECT 1255::pg_catalog.oid, p.oid FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
@@ -38,6 +39,9 @@ UNION ALL SELECT 1247, c.contypid FROM pg_catalog.pg_constraint AS c WHERE c.con
 AND c.conbin::pg_catalog.text OPERATOR(pg_catalog.~) ':funcid (` + builtIn + `) '
 UNION ALL SELECT 2617, o.oid FROM pg_catalog.pg_operator AS o WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
 AND o.oprcode::pg_catalog.oid OPERATOR(pg_catalog.=) ANY (pg_catalog.string_to_array('` + builtIn + `', '|')::pg_catalog.oid[])
+UNION ALL SELECT 1255, a.aggfnoid FROM pg_catalog.pg_aggregate AS a WHERE a.aggfnoid::pg_catalog.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+AND ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::pg_catalog.oid[]
+OPERATOR(pg_catalog.&&) pg_catalog.string_to_array('` + builtIn + `', '|')::pg_catalog.oid[]
 UNION SELECT m.class, m.object FROM unsure AS u
 JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) u.class AND d.refobjid OPERATOR(pg_catalog.=) u.object
 CROSS JOIN LATERAL (
@@ -72,11 +76,14 @@ SELECT FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::p
 UNION ALL SELECT 'b' WHERE EXISTS (SELECT FROM pg_catalog.pg_type AS t JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) t.oid AND u.class OPERATOR(pg_catalog.=) 1247::pg_catalog.oid
 WHERE t.typtype OPERATOR(pg_catalog.=) 'd')
 UNION ALL SELECT 'a' WHERE EXISTS (SELECT FROM pg_catalog.pg_cast AS c JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) c.castfunc AND u.class OPERATOR(pg_catalog.=) 1255::pg_catalog.oid
-WHERE c.castcontext OPERATOR(pg_catalog.=) 'i' OR c.casttarget OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)`
+WHERE c.castcontext OPERATOR(pg_catalog.=) 'i' OR c.casttarget OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)
+UNION ALL SELECT 'x' WHERE EXISTS (SELECT FROM pg_catalog.pg_cast AS c JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) c.castfunc AND u.class OPERATOR(pg_catalog.=) 1255::pg_catalog.oid
+WHERE c.castcontext OPERATOR(pg_catalog.=) 'a')`
 
 // builtIn are the OIDs of functions of pg_catalog that run SQL given as text, read a value of a type given as text, or change what the server does with
-// notes: set_config, table_to_xml and its kin, ts_rewrite, ts_stat, pg_extension_config_dump, pg_logical_emit_message, pg_input_is_valid, pg_input_error_info.
-const builtIn = "2078|2923|2924|2925|2927|2928|2929|2930|2933|2935|2936|2938|3685|3689|3690|3086|3577|3578|6210|6211"
+// notes: set_config, table_to_xml and its kin, ts_rewrite, ts_stat, pg_extension_config_dump, pg_logical_emit_message, pg_input_is_valid, pg_input_error_info,
+// jsonb_populate_record and its kin.
+const builtIn = "2078|2923|2924|2925|2927|2928|2929|2930|2933|2935|2936|2938|3685|3689|3690|3086|3577|3578|6210|6211|3209|3475|3960|3961|6338"
 
 const (
 	wordsLast    = time.Minute      // after this time a starting session queries the catalog again
@@ -87,6 +94,7 @@ const (
 	everyWord    = "*" // in words: every query may write
 	deferredWord = "(" // in words: a trigger may wait for the commit, or a function declare a cursor WITH HOLD
 	boundWord    = ")" // in words: binding a parameter may write
+	assignedWord = "]" // in words from the catalog: the cast of an argument of EXECUTE may write
 	triggerWord  = "[" // in words from the catalog: a write may run a function
 	rowType      = ":" // in words: in front of a table's name, which counts only as that of a type
 	earlyWord    = ";" // in words from the catalog: in front of what may run while a statement is parsed or planned
@@ -257,6 +265,9 @@ func (v *vocabulary) mayBind() bool {
 	return !v.isEmpty() && (v.has([]byte(boundWord)) || v.has([]byte(everyWord)))
 }
 
+// mayAssign reports whether an EXECUTE may write while it converts its arguments to the types of the parameters, none of which its text names.
+func (v *vocabulary) mayAssign() bool { return v.mayBind() || v.has([]byte(assignedWord)) }
+
 // catalogWords collects the answer to askWords.
 type catalogWords map[string]struct{}
 
@@ -270,6 +281,8 @@ func (words catalogWords) take(value []byte) {
 		words[deferredWord] = struct{}{}
 	case value[0] == 'b':
 		words[boundWord] = struct{}{}
+	case value[0] == 'x':
+		words[assignedWord] = struct{}{}
 	case value[0] == 'f':
 		words[string(value[1:])] = struct{}{}
 	case value[0] == 'r':
@@ -351,7 +364,7 @@ func (s *session) withVocabulary(list []parser.Statement, text []byte, lexis par
 	for i := range list {
 		st := &list[i]
 		text := text[st.Start:st.End]
-		if st.Tx == parser.Execute && st.Inner == parser.Never && bytes.IndexByte(text, '(') >= 0 && (v.mayBind() || v.mentionedIn(text, lexis, false)) {
+		if st.Tx == parser.Execute && st.Inner == parser.Never && bytes.IndexByte(text, '(') >= 0 && (v.mayAssign() || v.mentionedIn(text, lexis, false)) {
 			st.Inner = parser.IfNoted // its arguments
 		}
 		if st.Note != parser.Never || !hasQuery(st) {

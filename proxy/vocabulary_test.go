@@ -158,6 +158,27 @@ func TestWordsAreRenewed(t *testing.T) {
 	})
 }
 
+// An assignment cast converts only the arguments of EXECUTE, and no word shows it.
+func TestWordsOfAssignmentCasts(t *testing.T) {
+	words := catalogWords{}
+	words.take([]byte("wto_mood"))
+	words.take([]byte("x"))
+	v := &vocabulary{}
+	v.learn(words, time.Now(), time.Now())
+	if !v.mayAssign() || v.mayBind() || v.mentions("EXECUTE q('b'::text)") {
+		t.Errorf("assigns %t, binds %t", v.mayAssign(), v.mayBind())
+	}
+	s := &session{database: &access{database: &database{}}, notes: &notes{}}
+	s.database.vocabulary.learn(words, time.Now(), time.Now())
+	s.database.outbox.Store(&schema{superuser: true})
+	for text, want := range map[string]parser.Need{"EXECUTE q('b'::text)": parser.IfNoted, "EXECUTE q": parser.Never} {
+		list, _ := parser.Split(nil, []byte(text), plainLexis)
+		if list = s.withVocabulary(list, []byte(text), plainLexis); list[0].Inner != want {
+			t.Errorf("%s: %v", text, list[0].Inner)
+		}
+	}
+}
+
 // DDL makes words of what it creates, not of all that its text contains.
 func TestWordsOfDDL(t *testing.T) {
 	for sql, want := range map[string]string{
