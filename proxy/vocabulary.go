@@ -441,13 +441,22 @@ func changesWords(st *parser.Statement) bool {
 // followDDL makes the words of a DDL statement count as those of something that may write, until the catalog is queried again. If a transaction has
 // more than maxDoubtful such words, every word counts.
 func (s *session) followDDL(text []byte, st *parser.Statement, lexis parser.Lexis) {
+	if strings.HasSuffix(st.Verb, " POLICY") && !s.database.vocabulary.mayCall(text, lexis) {
+		return
+	}
 	if words := s.pending.holdWords(wordsOfDDL(text, st, lexis), s.tx.group); len(words) > 0 {
 		s.database.vocabulary.doubt(words, time.Now())
 	}
 }
 
+// mayCall reports whether the expressions of a policy may write. They are looked at like a query.
+func (v *vocabulary) mayCall(text []byte, lexis parser.Lexis) bool {
+	list, readable := parser.Split(nil, append([]byte("SELECT "), text...), lexis)
+	return !readable || len(list) != 1 || list[0].Note != parser.Never || v.mentionedIn(text, lexis, false)
+}
+
 // wordsOfDDL returns the names in a DDL statement, if possible only that of the object that it creates; for ALTER TABLE only if it changes a name. Every
-// word counts if the statement changes what others mean that it does not name: a policy, those of the views over its table, for example.
+// word counts if the statement changes what others mean that it does not name: a policy, those of the views over its table, for example. ALTER TABLE … ENABLE ROW LEVEL SECURITY needs no words: the catalog's have each policy, enabled or not.
 func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []string) {
 	created, every, holds := false, false, parser.DeclaresHold(text)
 	switch st.Verb {
@@ -476,8 +485,7 @@ func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []
 			words = append(words, string(name))
 			every = every || isImplicit(name)
 		}
-		every = every || st.Verb == "ALTER TABLE" && string(name) == "security"
-		matters = matters || every || string(name) == "rename"
+		matters = matters || string(name) == "rename"
 	}
 	switch {
 	case !matters:

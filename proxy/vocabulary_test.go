@@ -194,11 +194,34 @@ func TestWordsOfDDL(t *testing.T) {
 		"CREATE POLICY p ON t USING (f())":        "*",
 		"CREATE CAST (a AS b) WITH FUNCTION f(a)": "*",
 		"ALTER DOMAIN d ADD CHECK (f(VALUE))":     "* ( )",
-		"ALTER TABLE t ENABLE ROW LEVEL SECURITY": "*",
+		"ALTER TABLE t ENABLE ROW LEVEL SECURITY": "",
+		"ALTER TABLE security ADD COLUMN c int":   "",
+		"ALTER TABLE security RENAME TO u":        "alter security rename u",
 	} {
 		list, _ := parser.Split(nil, []byte(sql), plainLexis)
 		if got := strings.Join(wordsOfDDL([]byte(sql), &list[0], plainLexis), " "); got != want {
 			t.Errorf("%s: %s", sql, got)
+		}
+	}
+}
+
+// A policy that calls nothing which may write is no reason for notes behind every query.
+func TestWordsOfPolicies(t *testing.T) {
+	v := &vocabulary{}
+	v.learn(map[string]struct{}{"writes": {}, "<+>": {}}, time.Now(), time.Now())
+	for text, want := range map[string]bool{
+		"CREATE POLICY p ON t": false,
+		"CREATE POLICY p ON public.t AS RESTRICTIVE FOR UPDATE TO PUBLIC USING (tenant = current_setting('app.tenant')::int) WITH CHECK (tenant IN (SELECT id FROM tenants WHERE lower(name) = CURRENT_USER))": false,
+		"ALTER POLICY p ON t USING (true)":                                      false,
+		"CREATE POLICY p ON t USING (writes(v))":                                true,
+		"CREATE POLICY p ON t FOR INSERT WITH CHECK (a <+> b)":                  true,
+		"CREATE POLICY p ON t USING (other(v))":                                 true,
+		"CREATE POLICY p ON t USING (query_to_xml('SELECT 1') IS NOT NULL)":     true,
+		"CREATE POLICY p ON t USING (EXISTS (SELECT FROM ts_stat('SELECT 1')))": true,
+		"CREATE POLICY p ON t USING ('open":                                     true,
+	} {
+		if got := v.mayCall([]byte(text), plainLexis); got != want {
+			t.Errorf("%s: %t", text, got)
 		}
 	}
 }
