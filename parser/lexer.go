@@ -179,9 +179,13 @@ func (l *lexer) readWord() token {
 			return t
 		}
 	}
-	end := l.pos + 1
+	end, half := l.pos+1, false
 	for end < len(l.sql) && (classes[l.sql[end]]&inName != 0 || l.isHalf(end)) {
+		half = half || classes[l.sql[end]]&inName == 0
 		end++
+	}
+	if half && l.mayQuote(end) {
+		return l.fail()
 	}
 	t := token{word, l.pos, end}
 	l.pos = end
@@ -189,9 +193,19 @@ func (l *lexer) readWord() token {
 }
 
 // isHalf reports whether a byte that is no letter or digit is, in a word, the second of a character: with MultiByte, behind a byte that is not ASCII. It
-// may also be a character of its own, which is never a quote and never starts a comment.
+// may also be a character of its own, an operator for example, which is never a quote and never starts a comment, but see mayQuote.
 func (l *lexer) isHalf(i int) bool {
 	return l.lexis.MultiByte && l.sql[i-1] >= 0x80 && bytes.IndexByte(halves, l.sql[i]) >= 0
+}
+
+// mayQuote reports whether the word before end, which has such a byte, may consist of several tokens, of which the last one begins a literal: $$…$$ or E'…'.
+func (l *lexer) mayQuote(end int) bool {
+	for i := l.pos; i < end; i++ {
+		if l.sql[i] == '$' && (i+1 == len(l.sql) || classes[l.sql[i+1]]&digit == 0) {
+			return true
+		}
+	}
+	return end < len(l.sql) && l.sql[end] == '\'' && l.sql[end-1]|0x20 == 'e'
 }
 
 var halves = []byte("@[\\]^`{|}~")

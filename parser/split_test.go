@@ -114,12 +114,14 @@ func TestSplitMultiByte(t *testing.T) {
 	if _, ok := texts(t, "select 1; select 'a'", lexis); !ok {
 		t.Error("ASCII must be read in every encoding")
 	}
-	for _, sql := range []string{"select '\x83\x5c'; select 2", "select \x95\x5c\x83\x7c from \"\x83\x5c\"; select 2", "select '\x81_'; select 2", "select $\x83\x5c$ ; $\x83\x5c$; select 2"} {
+	for _, sql := range []string{"select '\x83\x5c'; select 2", "select \x95\x5c\x83\x7c from \"\x83\x5c\"; select 2", "select '\x81_'; select 2", "select $\x83\x5c$ ; $\x83\x5c$; select 2",
+		"select \xd0\xd5~$1; select \xd0\xd5~'a'~'b'", "select \xd0\xd5||$$a;$$; select 2"} {
 		if got, ok := texts(t, sql, lexis); !ok || len(got) != 2 {
 			t.Errorf("%q: %q, %v", sql, got, ok)
 		}
 	}
-	for _, sql := range []string{"select e'\x83\x5c'; select 2", "select E'\x81_', ';select 2;--'"} {
+	for _, sql := range []string{"select e'\x83\x5c'; select 2", "select E'\x81_', ';select 2;--'",
+		"delete from t where \xd0\xd5~$$\xd5\xc5$$", "delete from t where \xd0\xd5~$a$;$a$", "update t set a = 1 where \xd0\xd5~E'a\\'b' and c = E'd\\'e'"} {
 		if _, ok := texts(t, sql, lexis); ok {
 			t.Errorf("%q must not be read: it may have an escape, or half a character", sql)
 		}

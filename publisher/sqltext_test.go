@@ -19,6 +19,7 @@ func TestTextIsReadAsTheSessionDid(t *testing.T) {
 		{"backslash escapes", note.FlagBackslash, `UPDATE t SET a = 'it\'s', b = 'secret'`, `UPDATE t SET a = $1, b = $2`},
 		{"second byte is a backslash", note.FlagMultiByte, "UPDATE t SET a = '\x83\x5c', b = 'secret'", "UPDATE t SET a = $1, b = $2"},
 		{"second byte may be an escape", note.FlagMultiByte, "UPDATE t SET a = E'\x83\x5c', b = 'secret'", "<redacted>"},
+		{"an operator, or a second byte, and a literal", note.FlagMultiByte, "DELETE FROM t WHERE \xd0\xd5~$$secret$$", "<redacted>"},
 		{"second byte may be an escape, nonstandard", note.FlagMultiByte | note.FlagBackslash, "UPDATE t SET a = '\x83\x5c', b = 'secret'", "<redacted>"},
 	}
 	for _, test := range tests {
