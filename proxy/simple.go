@@ -221,6 +221,9 @@ func (s *session) need(own parser.Need, e effects) parser.Need {
 func (s *session) apply(e effects, of subject) (prepared *statement) {
 	late := endsTransaction(e.tx) && s.runsLate()
 	s.tx.snapped = s.tx.snapped || e.snaps
+	if e.tx == parser.Release && s.notes != nil && s.database.vocabulary.mayRestrict() {
+		s.tx.doubt()
+	}
 	if s.tx.apply(e.tx) {
 		s.notes.unsure = note.FlagAnyUser
 	}

@@ -162,7 +162,6 @@ func (t *transaction) apply(effect parser.Effect) (changesUser bool) {
 		t.nested = true
 	case parser.Release:
 		safe := t.safe
-		t.everMissed = t.everMissed || t.sent > 0 && !t.noted // a function may have written, and then made the subtransaction read-only
 		t.undo()
 		t.carried, t.safe = safe, safe
 	case parser.RollbackTo:
@@ -216,6 +215,11 @@ func (t *transaction) prepare(what, of string) {
 		t.miss()
 	}
 	t.early = what
+}
+
+// doubt records, in front of RELEASE, that a function may have written, and then made its subtransaction read-only.
+func (t *transaction) doubt() {
+	t.everMissed = t.everMissed || t.sent > 0 && !t.noted
 }
 
 // run records that a portal runs, with or without a note of its own, which covers only what its own Parse and Bind have written.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"maps"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,7 +18,7 @@ import (
 // askWords lists the names of functions that may write, and of objects that depend on one, each prefixed with w; with f instead if the function never
 // runs while a statement is parsed or planned, and with r if only the row type of a table depends on one. C functions that are not volatile cannot
 // write. Further rows: t if there are functions for triggers; d if a user-defined trigger may wait for the commit, or a function may declare a cursor
-// WITH HOLD; b if a domain may call such a function, because its CHECK runs when a parameter is bound; a if something without a name may call one: an
+// WITH HOLD; o if a function may make its transaction read-only; b if a domain may call such a function, because its CHECK runs when a parameter is bound; a if something without a name may call one: an
 // implicit cast, or a cast to a type with several names; x if an assignment cast may call one, because only the arguments of EXECUTE are cast so.
 //
 // The numbers are the OIDs of catalogs: pg_type 1247, pg_proc 1255, pg_class 1259, pg_cast 2605, pg_constraint 2606, pg_operator 2617, pg_rewrite
@@ -73,12 +74,20 @@ WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND n.nspname OPERATOR
 AND l.lanname OPERATOR(pg_catalog.<>) ALL ('{c,internal}'::pg_catalog.name[]) AND p.prorettype OPERATOR(pg_catalog.=) ANY ('{2279,3838}'::pg_catalog.oid[]))
 UNION ALL SELECT 'd' WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgdeferrable AND NOT t.tgisinternal) OR EXISTS (
 SELECT FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.prosrc OPERATOR(pg_catalog.~*) 'with[[:space:]]+hold')
+UNION ALL SELECT 'o' WHERE EXISTS (
+SELECT FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.prosrc OPERATOR(pg_catalog.~*) '` + readsOnly + `'
+AND p.pronamespace OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname OPERATOR(pg_catalog.=) 'pgtee')))
 UNION ALL SELECT 'b' WHERE EXISTS (SELECT FROM pg_catalog.pg_type AS t JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) t.oid AND u.class OPERATOR(pg_catalog.=) 1247::pg_catalog.oid
 WHERE t.typtype OPERATOR(pg_catalog.=) 'd')
 UNION ALL SELECT 'a' WHERE EXISTS (SELECT FROM pg_catalog.pg_cast AS c JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) c.castfunc AND u.class OPERATOR(pg_catalog.=) 1255::pg_catalog.oid
 WHERE c.castcontext OPERATOR(pg_catalog.=) 'i' OR c.casttarget OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)
 UNION ALL SELECT 'x' WHERE EXISTS (SELECT FROM pg_catalog.pg_cast AS c JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) c.castfunc AND u.class OPERATOR(pg_catalog.=) 1255::pg_catalog.oid
 WHERE c.castcontext OPERATOR(pg_catalog.=) 'a')`
+
+// readsOnly matches the text of a function that makes its transaction read-only, in the regular expressions of PostgreSQL and of Go.
+const readsOnly = "transaction_read_only|read[[:space:]]+only"
+
+var restricts = regexp.MustCompile("(?i)" + readsOnly)
 
 // builtIn are the OIDs of functions of pg_catalog that run SQL given as text, read a value of a type given as text, or change what the server does with
 // notes: set_config, table_to_xml and its kin, ts_rewrite, ts_stat, pg_extension_config_dump, pg_logical_emit_message, pg_input_is_valid, pg_input_error_info,
@@ -93,6 +102,7 @@ const (
 	maxDoubtful  = 4096
 	everyWord    = "*" // in words: every query may write
 	deferredWord = "(" // in words: a trigger may wait for the commit, or a function declare a cursor WITH HOLD
+	readOnlyWord = "{" // in words: a function may make its transaction read-only
 	boundWord    = ")" // in words: binding a parameter may write
 	assignedWord = "]" // in words from the catalog: the cast of an argument of EXECUTE may write
 	triggerWord  = "[" // in words from the catalog: a write may run a function
@@ -260,6 +270,11 @@ func (v *vocabulary) mayDefer() bool {
 	return !v.isEmpty() && (v.has([]byte(deferredWord)) || v.has([]byte(everyWord)))
 }
 
+// mayRestrict reports whether a function may have written, and then made its subtransaction read-only, in which no note is written.
+func (v *vocabulary) mayRestrict() bool {
+	return !v.isEmpty() && (v.has([]byte(readOnlyWord)) || v.has([]byte(everyWord)))
+}
+
 // mayBind reports whether a Bind may write.
 func (v *vocabulary) mayBind() bool {
 	return !v.isEmpty() && (v.has([]byte(boundWord)) || v.has([]byte(everyWord)))
@@ -279,6 +294,8 @@ func (words catalogWords) take(value []byte) {
 		words[triggerWord] = struct{}{}
 	case value[0] == 'd':
 		words[deferredWord] = struct{}{}
+	case value[0] == 'o':
+		words[readOnlyWord] = struct{}{}
 	case value[0] == 'b':
 		words[boundWord] = struct{}{}
 	case value[0] == 'x':
@@ -458,7 +475,7 @@ func (v *vocabulary) mayCall(text []byte, lexis parser.Lexis) bool {
 // wordsOfDDL returns the names in a DDL statement, if possible only that of the object that it creates; for ALTER TABLE only if it changes a name. Every
 // word counts if the statement changes what others mean that it does not name: a policy, those of the views over its table, for example. ALTER TABLE … ENABLE ROW LEVEL SECURITY needs no words: the catalog's have each policy, enabled or not.
 func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []string) {
-	created, every, holds := false, false, parser.DeclaresHold(text)
+	created, every, whole := false, false, text
 	switch st.Verb {
 	case "CREATE EXTENSION", "ALTER EXTENSION", "ALTER DOMAIN": // its contents, or the types that use it, are not in the text
 		return []string{everyWord, deferredWord, boundWord}
@@ -475,8 +492,13 @@ func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []
 			text, created = name, true
 		}
 	}
-	if (st.Verb == "CREATE FUNCTION" || st.Verb == "CREATE PROCEDURE") && holds {
-		words = []string{deferredWord}
+	if st.Verb == "CREATE FUNCTION" || st.Verb == "CREATE PROCEDURE" {
+		if parser.DeclaresHold(whole) {
+			words = append(words, deferredWord)
+		}
+		if restricts.Match(whole) {
+			words = append(words, readOnlyWord)
+		}
 	}
 	matters := st.Verb != "ALTER TABLE"
 	names := parser.NewNames(text, lexis)

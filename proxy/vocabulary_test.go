@@ -179,6 +179,23 @@ func TestWordsOfAssignmentCasts(t *testing.T) {
 	}
 }
 
+// A RELEASE puts the rows before it in doubt only if a function may have made the subtransaction read-only.
+func TestWordsOfReadOnlyFunctions(t *testing.T) {
+	for answer, want := range map[string]bool{"fwrites": false, "o": true} {
+		s := &session{database: &access{database: &database{}}, notes: &notes{}}
+		words := catalogWords{}
+		words.take([]byte(answer))
+		s.database.vocabulary.learn(words, time.Now(), time.Now())
+		s.apply(effects{tx: parser.Begin}, subject{})
+		s.apply(effects{tx: parser.Savepoint}, subject{})
+		s.tx.trail()
+		s.apply(effects{tx: parser.Release}, subject{})
+		if s.tx.missed != want {
+			t.Errorf("%s: missed is %t", answer, s.tx.missed)
+		}
+	}
+}
+
 // DDL makes words of what it creates, not of all that its text contains.
 func TestWordsOfDDL(t *testing.T) {
 	for sql, want := range map[string]string{
@@ -189,6 +206,7 @@ func TestWordsOfDDL(t *testing.T) {
 		"ALTER TABLE t RENAME TO u":                                                                 "alter t rename u",
 		"ALTER TABLE t ADD COLUMN c int":                                                            "",
 		"CREATE FUNCTION h() RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE ''DECLARE c CURSOR WITH HOLD FOR SELECT 1''; END'": "( h",
+		"CREATE FUNCTION r() RETURNS void LANGUAGE plpgsql AS 'BEGIN SET TRANSACTION READ ONLY; END'":                           "{ r",
 		"CREATE EXTENSION e":                      "* ( )",
 		"CREATE OPERATOR public.= (FUNCTION = f)": "*",
 		"CREATE POLICY p ON t USING (f())":        "*",
