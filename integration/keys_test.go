@@ -175,6 +175,15 @@ func TestKeysBeforeDDL(t *testing.T) {
 			if !strings.Contains(r.publisher.Log(), "the key of table public.fk is another one") {
 				t.Error("the log does not say that the key of fk has changed")
 			}
+			// Only the first command of a transaction can be CONCURRENTLY: for others nothing is looked up.
+			conn, kept := r.dial(r.URL()), ""
+			defer conn.Close(r.ctx)
+			r.in(conn, "CREATE UNIQUE INDEX CONCURRENTLY ON kx (code, v)")
+			r.must(runSQL(r, conn, "CREATE TABLE plain (id int); CREATE UNIQUE INDEX ON plain (id); -- CREATE UNIQUE INDEX CONCURRENTLY ON plain (id)"))
+			r.must(conn.QueryRow(r.ctx, "SELECT current_setting('pgtee.kept')").Scan(&kept))
+			if kept != "" {
+				t.Errorf("kept for a plain CREATE INDEX: %s", kept)
+			}
 		})
 	}
 }

@@ -35,9 +35,10 @@ BEGIN
         IF outlines <> '{}' THEN
             was := pgtee.before(touched || heirs, outlines, changed, '{}', tg_tag = 'ALTER TABLE');
         END IF;
-        IF tg_tag IN ('ALTER TABLE', 'CREATE INDEX') AND pgtee.is_concurrent() THEN
-            was := CASE tg_tag WHEN 'ALTER TABLE' THEN jsonb_set(was, '{parts}', (was -> 'parts') || pgtee.was_detached(touched))
-                ELSE jsonb_set(was, '{tables}', (was -> 'tables') || pgtee.kept_tables()) END;
+        IF tg_tag = 'ALTER TABLE' AND pgtee.is_concurrent() THEN
+            was := jsonb_set(was, '{parts}', (was -> 'parts') || pgtee.was_detached(touched));
+        ELSIF tg_tag = 'CREATE INDEX' AND current_setting('pgtee.kept', true) <> '' THEN
+            was := jsonb_set(was, '{tables}', (was -> 'tables') || pgtee.kept_tables());
         END IF;
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not read the definitions from before %: %', tg_tag, sqlerrm;
@@ -261,7 +262,7 @@ BEGIN
         IF touched <> '{}' OR types <> '{}' THEN
             outlines := pgtee.outlines(touched);
             was := pgtee.before(touched, outlines, pgtee.altered(touched, outlines), types, false);
-        ELSIF tg_tag = 'DROP INDEX' AND pgtee.is_concurrent() THEN
+        ELSIF tg_tag = 'DROP INDEX' AND current_setting('pgtee.kept', true) <> '' THEN
             was := jsonb_build_object('tables', pgtee.kept_tables(), 'types', jsonb_build_object());
         END IF;
     EXCEPTION WHEN OTHERS THEN
@@ -342,13 +343,15 @@ DECLARE
     query pg_catalog.text;
     place pg_catalog.int4; -- number of the ALTER TABLE in the query, from 1; null: not known
 BEGIN
-    GET DIAGNOSTICS stack = PG_CONTEXT; -- if a function runs the command, the second line has its text; lc_messages determines the words and quotes around it
     IF tg_tag OPERATOR(pg_catalog.<>) 'ALTER TABLE' THEN
-        IF pgtee.is_concurrent() THEN
+        IF pg_catalog.pg_current_xact_id_if_assigned() IS NULL AND pgtee.is_concurrent() THEN -- it is the first command of its transaction
             PERFORM pg_catalog.set_config('pgtee.kept', pgtee.keeping(pg_catalog.current_query()), false);
+        ELSIF pg_catalog.current_setting('pgtee.kept', true) OPERATOR(pg_catalog.<>) '' THEN
+            PERFORM pg_catalog.set_config('pgtee.kept', '', false);
         END IF;
         RETURN;
     END IF;
+    GET DIAGNOSTICS stack = PG_CONTEXT; -- if a function runs the command, the second line has its text; lc_messages determines the words and quotes around it
     query := pg_catalog."left"(pg_catalog.current_query(), 65536);
     IF pg_catalog.concat_ws(' ', query, pg_catalog."left"(stack, 65536)) OPERATOR(pg_catalog.!~*) '[[:<:]](unlogged|concurrently)[[:>:]]' THEN
         RETURN;
@@ -492,8 +495,8 @@ CREATE OR REPLACE FUNCTION pgtee.columns(tbl oid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $columns$
 BEGIN
     RETURN (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-        'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint AS v
-            WHERE v.conrelid = a.attrelid AND v.contype = 'n' AND v.conkey = ARRAY[a.attnum] AND NOT v.convalidated),
+        'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull AND a.attnum <> ALL (ARRAY(
+            SELECT v.conkey[1] FROM pg_constraint AS v WHERE v.conrelid = tbl AND v.contype = 'n' AND NOT v.convalidated)),
         'default', CASE WHEN d.adbin IS NULL THEN NULL
             WHEN a.attname ~* 'passw|passp|pwd|secret|token|credential|api_?key|access_key|private_key|jwt' THEN '''<redacted>'''
             WHEN pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%' THEN pg_get_expr(d.adbin, d.adrelid)

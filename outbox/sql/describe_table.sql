@@ -38,8 +38,8 @@ WITH RECURSIVE tree AS (
     SELECT count(*) OVER () AS total, i.columns FROM indexes AS i WHERE i.relkind = 'r' AND i.identifies
 ), attributes AS (
     SELECT a.attname, a.attnum, a.attgenerated <> '' AS generated,
-        coalesce(y.typnotnull, false) OR a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint AS v
-            WHERE v.conrelid = a.attrelid AND v.contype = 'n' AND v.conkey = ARRAY[a.attnum] AND NOT v.convalidated) AS not_null,
+        coalesce(y.typnotnull, false) OR a.attnotnull AND a.attnum <> ALL (ARRAY( -- once for all columns
+            SELECT v.conkey[1] FROM pg_constraint AS v WHERE v.conrelid = $1::oid AND v.contype = 'n' AND NOT v.convalidated)) AS not_null,
         CASE WHEN a.attgenerated = '' AND a.atthasdef THEN (SELECT pg_get_expr(d.adbin, 0) FROM pg_attrdef AS d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) END AS expression
     FROM pg_attribute AS a LEFT JOIN pg_type AS y ON y.oid = a.atttypid WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
 )
