@@ -73,11 +73,12 @@ CREATE SEQUENCE IF NOT EXISTS pgtee.horizon MINVALUE 0;
 
 CREATE OR REPLACE FUNCTION pgtee.confirmed(written xid) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $confirmed$
-    SELECT coalesce(bool_and(h.is_called AND r.xid >= m.first_xid::text::int8 AND r.xid < h.last_value), false)
-    FROM pgtee.meta AS m, pgtee.horizon AS h, pg_control_system() AS c, pg_database AS d,
+    SELECT coalesce(bool_and(CASE WHEN h.is_called AND r.xid >= m.first_xid::text::int8 AND r.xid < h.last_value THEN EXISTS ( -- only then: it reads a file
+        SELECT FROM pg_control_system() AS c, pg_database AS d
+        WHERE m.system_identifier = c.system_identifier AND m.database_oid = d.oid AND d.datname = current_database()) END), false)
+    FROM pgtee.meta AS m, pgtee.horizon AS h,
         (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8 + 1073741824) AS top (xid),
         LATERAL (SELECT top.xid - mod(top.xid - written::text::int8, 4294967296)) AS r (xid)
-    WHERE m.system_identifier = c.system_identifier AND m.database_oid = d.oid AND d.datname = current_database()
 $confirmed$;
 
 CREATE OR REPLACE FUNCTION pgtee.confirm(through xid8) RETURNS void
