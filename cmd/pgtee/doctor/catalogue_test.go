@@ -157,7 +157,7 @@ func idOfCall(call *ast.CallExpr) (id string, has bool) {
 	short := name[strings.LastIndex(name, ".")+1:]
 	switch {
 	case len(call.Args) == 0:
-	case short == "findingOf":
+	case short == "findingOf", short == "warnOnce":
 		id, _ = strconv.Unquote(text(call.Args[1]))
 	case name == "zap.String" && text(call.Args[0]) == `"finding"`:
 		id, _ = strconv.Unquote(text(call.Args[1]))
