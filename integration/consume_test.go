@@ -402,7 +402,7 @@ func TestConsumeHalts(t *testing.T) {
 	s.Expect(places, "ahead 5", "hour 3", "public.t 5")
 	s.Exec("ALTER TABLE pgtee.dead_letters OWNER TO pg_monitor")
 	s.halts(s.args(topic, "t", "--once"), "belong to pg_monitor", "--trust-owner")
-	s.Consume(topic, "t", "--trust-owner", "pg_monitor")
+	s.Consume(topic, "t", "--group", "trusting", "--trust-owner", "pg_monitor")
 	s.Exec("ALTER TABLE pgtee.dead_letters OWNER TO postgres")
 	s.halts(s.args(topic, "none", "--once"), "table public.none does not exist", "--create-table")
 	s.halts(s.args(s.prefix+".none", "t", "--once"), "does not exist", "--topic")
