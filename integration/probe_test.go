@@ -139,7 +139,7 @@ func operatorCommands(ctx context.Context, url string) map[string]error {
 }
 
 // Whoever owns a database can plant code in it. A superuser who logs in through the proxy, or runs a command, does not run it.
-func TestPlantedSchemaIsNotCalled(t *testing.T) {
+func TestSchemaOfAnAttackerIsNotCalled(t *testing.T) {
 	for _, major := range []int{15, 18} {
 		for _, rights := range []string{"SECURITY INVOKER", "SECURITY DEFINER"} {
 			t.Run(fmt.Sprint(major, " ", rights), func(t *testing.T) {
