@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/pgtee/pgtee/integration/harness"
 )
 
 // rate is the number of transactions per second at which latencies are compared.
@@ -44,12 +48,22 @@ func (b *bench) runPgbench(w way, c cell) (s sample, err error) {
 	if err != nil {
 		return s, err
 	}
+	if err := b.awaitNoClient(); err != nil {
+		return s, err
+	}
 	after, err := b.ServerCPU()
 	if err != nil {
 		return s, err
 	}
 	done, tps, err := readPgbench(out)
 	return sample{tps: tps, cpu: float64(cpu.Microseconds()) / float64(done), server: float64((after - before).Microseconds()) / float64(done)}, err
+}
+
+// awaitNoClient waits until the backends of the clients have ended, because ServerCPU counts only what has.
+func (b *bench) awaitNoClient() error {
+	return harness.Eventually(20*time.Second, func(ctx context.Context) error {
+		return b.Query(ctx, "postgres", "DO $$ BEGIN IF EXISTS (SELECT FROM pg_stat_activity WHERE datname = '"+database+"') THEN RAISE 'there are clients'; END IF; END $$")
+	})
 }
 
 // runAtRate measures latencies at a rate at which every process is idle most of the time.
