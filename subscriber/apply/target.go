@@ -89,12 +89,11 @@ func (t *target) learn(ctx context.Context) error {
 	if rows[0][1] == "on" {
 		return errReadOnly
 	}
-	owners, err := postgres.UntrustedOwners(ctx, t.conn, []string{"applied", "conflicts"}, t.cfg.TrustedOwners)
+	what, repair, err := postgres.UntrustedOwner(ctx, t.conn, []string{"applied", "conflicts"}, t.cfg.TrustedOwners)
 	if err != nil {
 		return err
 	}
-	if owners != "" {
-		what, repair := postgres.UntrustedOwner(owners)
+	if what != "" {
 		return Halt{"in the target, " + what, repair}
 	}
 	if rows[0][2] == "on" {

@@ -85,12 +85,11 @@ func (t *target) exec(ctx context.Context, sql string) error {
 var errReadOnly = Halt{"the database is a standby, or read-only", "name its primary with --postgres"}
 
 func (t *target) ensure(ctx context.Context) error {
-	owners, err := postgres.UntrustedOwners(ctx, t.conn, []string{"consumed", "dead_letters"}, t.cfg.TrustedOwners)
+	what, repair, err := postgres.UntrustedOwner(ctx, t.conn, []string{"consumed", "dead_letters"}, t.cfg.TrustedOwners)
 	if err != nil {
 		return err
 	}
-	if owners != "" {
-		what, repair := postgres.UntrustedOwner(owners)
+	if what != "" {
 		return Halt{what, repair}
 	}
 	const there = "SELECT coalesce(to_regclass('pgtee.consumed')::text, ''), coalesce(to_regclass('pgtee.dead_letters')::text, ''), coalesce(to_regnamespace('pgtee')::text, ''), current_setting('transaction_read_only')"

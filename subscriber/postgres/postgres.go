@@ -79,20 +79,15 @@ FROM (SELECT relowner AS oid FROM pg_catalog.pg_class WHERE relnamespace = pg_ca
 JOIN pg_catalog.pg_roles AS r ON r.oid = owner.oid
 WHERE r.rolname <> current_user AND NOT r.rolsuper AND r.rolname <> ALL (pg_catalog.string_to_array($2, ','))`
 
-// UntrustedOwners returns the roles that own one of these tables of schema pgtee, separated by commas, unless the connection may run their code: a write
-// evaluates the defaults and triggers of a table, and a read the functions of a view. "" means that there are none. Called before the tables are used.
-func UntrustedOwners(ctx context.Context, conn *pgconn.PgConn, tables, trusted []string) (string, error) {
+// UntrustedOwner returns what is wrong, and how to repair it, if a role whose code the connection must not run owns one of these tables of schema pgtee:
+// a write evaluates the defaults and triggers of a table, and a read the functions of a view. what is "" if there is none. Called before the tables are used.
+func UntrustedOwner(ctx context.Context, conn *pgconn.PgConn, tables, trusted []string) (what, repair string, err error) {
 	rows, err := Query(ctx, conn, untrusted, strings.Join(tables, ","), strings.Join(trusted, ","))
-	if err != nil {
-		return "", err
+	if err != nil || rows[0][0] == "" {
+		return "", "", err
 	}
-	return rows[0][0], nil
-}
-
-// UntrustedOwner returns what is wrong with tables that belong to these roles, and what to do.
-func UntrustedOwner(roles string) (what, repair string) {
-	return "tables of schema pgtee, or the schema, belong to " + roles + ", whose code this user must not run",
-		"connect as that role, or add --trust-owner ROLE if its code may run with the privileges of this user; if somebody has planted the tables, run DROP SCHEMA pgtee CASCADE"
+	return "tables of schema pgtee, or the schema, belong to " + rows[0][0] + ", whose code this user must not run",
+		"connect as that role, or add --trust-owner ROLE if its code may run with the privileges of this user; if somebody has planted the tables, run DROP SCHEMA pgtee CASCADE", nil
 }
 
 // Results ends a pipeline and returns the row counts of its statements.
